@@ -1,0 +1,207 @@
+import { CALENDAR_END_MS, CALENDAR_START_MS } from "./calendar/grain.js";
+import { parseInstant } from "./calendar/parse.js";
+import type { RejectionCode } from "./api.js";
+import { MAX_ID_BYTES } from "./limits.js";
+import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type EventBatch } from "./log.js";
+import type { Schema } from "./schema.js";
+import { hashText } from "./sketch/murmur3.js";
+
+/** Writes the 64-bit hash of a text: low word at `offset`, high word after it. */
+export type TextHash = (text: string, out: Uint32Array, offset: number) => void;
+
+/** Why an event was refused: a value, not an exception, since bad events are expected. */
+export interface Rejection {
+  readonly type: RejectionCode;
+  readonly detail: string;
+}
+
+const VIEWER_HIGH_BITS = 0xffff;
+
+/** Turns unknown values into the columns of one `EventBatch`, one row per good event. */
+export class BatchBuilder {
+  readonly #schema: Schema;
+  readonly #hashViewer: TextHash;
+  readonly #now: number;
+  readonly #indexes: Map<string, number>[];
+  /** The values of the event being read; "" is absent. They enter the dictionaries only if it is good. */
+  readonly #pending: string[];
+  readonly #values: string[][];
+  readonly #flags: Uint8Array;
+  readonly #ts: Float64Array;
+  readonly #dims: Uint32Array[];
+  readonly #viewerLo: Uint32Array;
+  readonly #viewerHi: Uint16Array;
+  readonly #idLo: Uint32Array;
+  readonly #idHi: Uint32Array;
+  readonly #hash = new Uint32Array(2);
+  #count = 0;
+  #anyId = false;
+
+  /** `now`: event time of events without `ts`, ms. */
+  constructor(schema: Schema, capacity: number, now: number, hashViewer: TextHash = hashText) {
+    this.#schema = schema;
+    this.#hashViewer = hashViewer;
+    this.#now = now;
+    this.#indexes = schema.dimensions.map(() => new Map<string, number>());
+    this.#values = schema.dimensions.map(() => []);
+    this.#pending = schema.dimensions.map(() => "");
+    this.#flags = new Uint8Array(capacity);
+    this.#ts = new Float64Array(capacity);
+    this.#dims = schema.dimensions.map(() => new Uint32Array(capacity));
+    this.#viewerLo = new Uint32Array(capacity);
+    this.#viewerHi = new Uint16Array(capacity);
+    this.#idLo = new Uint32Array(capacity);
+    this.#idHi = new Uint32Array(capacity);
+  }
+
+  /** Adds one event; undefined when it is good, else why it is not. A refused event leaves no trace. */
+  add(event: unknown): Rejection | undefined {
+    if (typeof event !== "object" || event === null || Array.isArray(event)) {
+      return { type: "not-an-object", detail: "An event is a JSON object." };
+    }
+    const row = this.#count;
+    this.#clear(row);
+    let typed = false;
+    let timed = false;
+    for (const name in event) {
+      const value = (event as Record<string, unknown>)[name];
+      let rejection: Rejection | undefined;
+      if (name === "type") rejection = ((typed = true), this.#setType(row, value));
+      else if (name === "ts") rejection = ((timed = true), this.#setTime(row, value));
+      else rejection = this.#setText(row, name, value);
+      if (rejection !== undefined) return rejection;
+    }
+    if (!typed) return { type: "invalid-type", detail: 'Say "type": "view" or "created".' };
+    if (!timed) this.#ts[row] = this.#now;
+    return this.#finish(row);
+  }
+
+  build(): EventBatch {
+    const count = this.#count;
+    const batch: EventBatch = {
+      count,
+      flags: this.#flags.subarray(0, count),
+      ts: this.#ts.subarray(0, count),
+      dims: this.#dims.map((column) => column.subarray(0, count)),
+      values: this.#values,
+      viewerLo: this.#viewerLo.subarray(0, count),
+      viewerHi: this.#viewerHi.subarray(0, count),
+    };
+    if (!this.#anyId) return batch;
+    return { ...batch, idLo: this.#idLo.subarray(0, count), idHi: this.#idHi.subarray(0, count) };
+  }
+
+  #clear(row: number): void {
+    this.#flags[row] = 0;
+    this.#viewerLo[row] = 0;
+    this.#viewerHi[row] = 0;
+    this.#idLo[row] = 0;
+    this.#idHi[row] = 0;
+    this.#pending.fill("");
+  }
+
+  #setType(row: number, value: unknown): Rejection | undefined {
+    if (value === "view") return undefined;
+    if (value === "created") {
+      this.#flags[row]! |= FLAG_CREATED;
+      return undefined;
+    }
+    return { type: "invalid-type", detail: 'The type of an event is "view" or "created".' };
+  }
+
+  #setTime(row: number, value: unknown): Rejection | undefined {
+    const ms = typeof value === "string" ? parseInstant(value) : value;
+    if (typeof ms !== "number" || !Number.isInteger(ms)) {
+      const detail =
+        "ts is whole milliseconds since 1970, or an RFC 3339 time with Z or an offset, such as 2026-11-23T14:03:11Z.";
+      return { type: "invalid-timestamp", detail };
+    }
+    if (ms < CALENDAR_START_MS || ms >= CALENDAR_END_MS) {
+      const seconds = ms * 1000 >= CALENDAR_START_MS && ms * 1000 < CALENDAR_END_MS;
+      const hint = seconds ? " It looks like seconds: multiply by 1,000." : "";
+      return { type: "invalid-timestamp", detail: `ts lies outside the years 1990 to 2037.${hint}` };
+    }
+    this.#ts[row] = ms;
+    return undefined;
+  }
+
+  #setText(row: number, name: string, value: unknown): Rejection | undefined {
+    const dimension = this.#schema.dimensions.indexOf(name);
+    if (dimension < 0 && name !== this.#schema.identity && name !== "id") {
+      const known = ["type", "ts", ...this.#schema.dimensions, this.#schema.identity, "id"].join(", ");
+      return { type: "unknown-field", detail: `${quote(name)} is not declared; known are ${known}.` };
+    }
+    if (value === null || value === "") return undefined;
+    if (typeof value !== "string") return { type: "invalid-value", detail: `${name} must be a string.` };
+    if (utf8Length(value) > MAX_ID_BYTES) {
+      return { type: "value-too-long", detail: `${name} is longer than ${MAX_ID_BYTES} bytes of UTF-8.` };
+    }
+    if (!value.isWellFormed()) {
+      return { type: "invalid-value", detail: `${name} has half of a surrogate pair; send valid Unicode.` };
+    }
+    if (dimension >= 0) this.#pending[dimension] = value;
+    else if (name === "id") this.#setId(row, value);
+    else this.#setViewer(row, value);
+    return undefined;
+  }
+
+  #localIndex(dimension: number, value: string): number {
+    if (value === "") return 0;
+    const index = this.#indexes[dimension]!;
+    const known = index.get(value);
+    if (known !== undefined) return known;
+    const next = this.#values[dimension]!.push(value);
+    index.set(value, next);
+    return next;
+  }
+
+  #setId(row: number, id: string): void {
+    hashText(id, this.#hash, 0);
+    this.#idLo[row] = this.#hash[0]!;
+    this.#idHi[row] = this.#hash[1]!;
+    this.#flags[row]! |= FLAG_ID;
+  }
+
+  #setViewer(row: number, viewer: string): void {
+    this.#hashViewer(viewer, this.#hash, 0);
+    this.#viewerLo[row] = this.#hash[0]!;
+    this.#viewerHi[row] = this.#hash[1]! & VIEWER_HIGH_BITS;
+    this.#flags[row]! |= FLAG_VIEWER;
+  }
+
+  #finish(row: number): Rejection | undefined {
+    const { subject, dimensions } = this.#schema;
+    if (this.#pending[subject] === "") {
+      return { type: "missing-value", detail: `Every event needs a ${dimensions[subject]}.` };
+    }
+    const flags = this.#flags[row]!;
+    // Whoever creates a blog has not viewed it: a viewer on "created" counts nowhere.
+    if ((flags & FLAG_CREATED) !== 0 && (flags & FLAG_VIEWER) !== 0) {
+      this.#flags[row] = flags & ~FLAG_VIEWER;
+      this.#viewerLo[row] = 0;
+      this.#viewerHi[row] = 0;
+    }
+    if ((flags & FLAG_ID) !== 0) this.#anyId = true;
+    for (let d = 0; d < dimensions.length; d++) {
+      this.#dims[d]![row] = this.#localIndex(d, this.#pending[d]!);
+    }
+    this.#count = row + 1;
+    return undefined;
+  }
+}
+
+function utf8Length(text: string): number {
+  if (text.length * 3 <= MAX_ID_BYTES) return text.length;
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // Each half of a surrogate pair is two of the pair's four bytes.
+    bytes += unit < 0x80 ? 1 : unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 2 : 3;
+  }
+  return bytes;
+}
+
+/** A name that somebody else chose, short and safe to show. */
+function quote(name: string): string {
+  return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
+}

@@ -1,0 +1,157 @@
+import { QUARTER_MS } from "../calendar/grain.js";
+import { FLAG_ID, type EventBatch, type Position } from "../log.js";
+import type { Schema } from "../schema.js";
+import type { Dictionaries } from "./dictionaries.js";
+import type { IdWindow } from "./dedupe.js";
+
+export interface AdmissionLimits {
+  readonly maxLatenessMs: number;
+  readonly maxSkewMs: number;
+}
+
+export interface AdmissionContext {
+  readonly now: number;
+  /** At or before the position that the batch will get. */
+  readonly position: Position;
+  readonly backfill: boolean;
+  /** Quarters that end at or before this instant are sealed. */
+  readonly sealedUntil: number;
+}
+
+/** What became of each row of a batch. */
+export interface Admission {
+  /** The accepted rows. */
+  readonly batch: EventBatch;
+  readonly duplicate: number;
+  /** Of the accepted. */
+  readonly late: number;
+  /** Rows refused, by their index in the batch that was given. */
+  readonly tooOld: readonly number[];
+  readonly tooFarAhead: readonly number[];
+}
+
+/** Judges rows one by one against clock and ids; each accepted row claims its id at once. */
+export function admit(
+  batch: EventBatch,
+  ids: IdWindow,
+  limits: AdmissionLimits,
+  context: AdmissionContext,
+): Admission {
+  const oldest = context.backfill ? Number.NEGATIVE_INFINITY : context.now - limits.maxLatenessMs;
+  const newest = context.now + limits.maxSkewMs;
+  const tooOld: number[] = [];
+  const tooFarAhead: number[] = [];
+  const kept = new Uint32Array(batch.count);
+  let count = 0;
+  let duplicate = 0;
+  let late = 0;
+  for (let row = 0; row < batch.count; row++) {
+    const ts = batch.ts[row]!;
+    if (ts < oldest) tooOld.push(row);
+    else if (ts > newest) tooFarAhead.push(row);
+    else if (isDuplicate(batch, row, ids, context)) duplicate++;
+    else {
+      kept[count++] = row;
+      if (ts - (ts % QUARTER_MS) + QUARTER_MS <= context.sealedUntil) late++;
+    }
+  }
+  const accepted = count === batch.count ? batch : selectRows(batch, kept.subarray(0, count));
+  return { batch: accepted, duplicate, late, tooOld, tooFarAhead };
+}
+
+function isDuplicate(batch: EventBatch, row: number, ids: IdWindow, context: AdmissionContext): boolean {
+  if ((batch.flags[row]! & FLAG_ID) === 0) return false;
+  return !ids.add(batch.idLo![row]!, batch.idHi![row]!, context.now, context.position);
+}
+
+/** A batch of the given rows, whose dictionaries hold only what these use. */
+export function selectRows(batch: EventBatch, rows: Uint32Array): EventBatch {
+  const values: string[][] = [];
+  const dims = batch.dims.map((column, d) => {
+    const renumbered = new Uint32Array(batch.values[d]!.length + 1);
+    const kept: string[] = [];
+    const out = new Uint32Array(rows.length);
+    for (let i = 0; i < rows.length; i++) {
+      const index = column[rows[i]!]!;
+      if (index !== 0 && renumbered[index] === 0) renumbered[index] = kept.push(batch.values[d]![index - 1]!);
+      out[i] = renumbered[index]!;
+    }
+    values.push(kept);
+    return out;
+  });
+  const selected: EventBatch = {
+    count: rows.length,
+    flags: Uint8Array.from(rows, (row) => batch.flags[row]!),
+    ts: Float64Array.from(rows, (row) => batch.ts[row]!),
+    dims,
+    values,
+    viewerLo: Uint32Array.from(rows, (row) => batch.viewerLo[row]!),
+    viewerHi: Uint16Array.from(rows, (row) => batch.viewerHi[row]!),
+  };
+  const { idLo, idHi } = batch;
+  if (idLo === undefined || idHi === undefined) return selected;
+  return {
+    ...selected,
+    idLo: Uint32Array.from(rows, (row) => idLo[row]!),
+    idHi: Uint32Array.from(rows, (row) => idHi[row]!),
+  };
+}
+
+/**
+ * Fills in what events leave out and their subject is known for, and learns from those that say it, row by row in
+ * log order. Done before the batch is logged, so that a bucket is a function of the log alone.
+ */
+export function fillRemembered(batch: EventBatch, schema: Schema, dictionaries: Dictionaries): EventBatch {
+  let { dims, values } = batch;
+  for (const dimension of schema.remembered) {
+    const filled = fillDimension({ ...batch, dims, values }, dimension, schema.subject, dictionaries);
+    dims = filled.dims;
+    values = filled.values;
+  }
+  return { ...batch, dims, values };
+}
+
+/** Learns from a batch that comes from the log: nothing is filled in, since what it lacks was unknown then. */
+export function learnRemembered(batch: EventBatch, schema: Schema, dictionaries: Dictionaries): void {
+  const subjects = dictionaries.idsOf(schema.subject, batch.values[schema.subject]!);
+  for (const dimension of schema.remembered) {
+    const ids = dictionaries.idsOf(dimension, batch.values[dimension]!);
+    for (let row = 0; row < batch.count; row++) {
+      const index = batch.dims[dimension]![row]!;
+      if (index === 0) continue;
+      dictionaries.remember(dimension, subjects[batch.dims[schema.subject]![row]!]!, ids[index]!);
+    }
+  }
+}
+
+function fillDimension(
+  batch: EventBatch,
+  dimension: number,
+  subject: number,
+  dictionaries: Dictionaries,
+): Pick<EventBatch, "dims" | "values"> {
+  const column = batch.dims[dimension]!.slice(0, batch.count);
+  const values = batch.values[dimension]!.slice();
+  const subjects = dictionaries.idsOf(subject, batch.values[subject]!);
+  const ids = Array.from(dictionaries.idsOf(dimension, values));
+  const indexOfId = new Map<number, number>();
+  for (let row = 0; row < batch.count; row++) {
+    const subjectId = subjects[batch.dims[subject]![row]!]!;
+    const index = column[row]!;
+    if (index !== 0) {
+      dictionaries.remember(dimension, subjectId, ids[index]!);
+      continue;
+    }
+    const known = dictionaries.recall(dimension, subjectId);
+    const name = dictionaries.nameOf(dimension, known);
+    if (name === null) continue;
+    let at = indexOfId.get(known) ?? values.indexOf(name) + 1;
+    if (at === 0) {
+      at = values.push(name);
+      ids.push(known);
+    }
+    indexOfId.set(known, at);
+    column[row] = at;
+  }
+  return { dims: batch.dims.with(dimension, column), values: batch.values.with(dimension, values) };
+}

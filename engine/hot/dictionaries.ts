@@ -1,0 +1,92 @@
+import type { BucketStore, StoreCommit } from "../store.js";
+import type { Schema } from "../schema.js";
+import { FIRST_VALUE_ID, Interner, NONE_ID, OTHER_ID } from "./interner.js";
+
+/** The interned values of every dimension, and what is remembered of each subject. */
+export class Dictionaries {
+  readonly #interners: readonly Interner[];
+  /** Per remembered dimension: value id by subject id. */
+  readonly #remembered = new Map<number, Uint32Array>();
+  /** Per remembered dimension: subjects whose value changed since the last commit. */
+  #changed = new Map<number, Set<number>>();
+  /** Per dimension: values that the store has. */
+  #stored: number[];
+
+  constructor(schema: Schema, store: BucketStore, maxValues: number) {
+    this.#interners = schema.dimensions.map((_, d) => new Interner(maxValues, store.values(d)));
+    this.#stored = this.#interners.map((interner) => interner.size);
+    for (const d of schema.remembered) {
+      this.#remembered.set(d, store.remembered(d).slice());
+      this.#changed.set(d, new Set());
+    }
+  }
+
+  /** Ids of a batch's values, interned in order: `ids[k]` of value k, `ids[0]` is none. */
+  idsOf(dimension: number, values: readonly string[]): Uint32Array {
+    const ids = new Uint32Array(values.length + 1);
+    const interner = this.#interners[dimension]!;
+    for (let i = 0; i < values.length; i++) ids[i + 1] = interner.intern(values[i]!);
+    return ids;
+  }
+
+  find(dimension: number, value: string): number | undefined {
+    return this.#interners[dimension]!.find(value);
+  }
+
+  nameOf(dimension: number, id: number): string | null {
+    return this.#interners[dimension]!.nameOf(id);
+  }
+
+  /** Value id last seen for a subject; `NONE_ID` when none was. */
+  recall(dimension: number, subjectId: number): number {
+    return this.#remembered.get(dimension)![subjectId] ?? NONE_ID;
+  }
+
+  remember(dimension: number, subjectId: number, id: number): void {
+    // Subjects that share `(other)` are not one subject.
+    if (subjectId <= OTHER_ID || id <= OTHER_ID) return;
+    let ids = this.#remembered.get(dimension)!;
+    if (subjectId >= ids.length) {
+      const grown = new Uint32Array(Math.max(subjectId + 1, Math.ceil(ids.length * 1.5), 64));
+      grown.set(ids);
+      this.#remembered.set(dimension, grown);
+      ids = grown;
+    }
+    if (ids[subjectId] === id) return;
+    ids[subjectId] = id;
+    this.#changed.get(dimension)!.add(subjectId);
+  }
+
+  /** What the store does not have yet. Call `written()` once it has, or `notWritten()`. */
+  changes(): DictionaryChanges {
+    const values = this.#interners.flatMap((interner, dimension) => {
+      const stored = this.#stored[dimension]!;
+      if (interner.size === stored) return [];
+      return [{ dimension, firstId: stored + FIRST_VALUE_ID, values: interner.valuesFrom(stored) }];
+    });
+    const sizes = this.#interners.map((interner) => interner.size);
+    const changed = this.#changed;
+    this.#changed = new Map([...changed.keys()].map((d) => [d, new Set<number>()]));
+    const remembered = [...changed].flatMap(([dimension, set]) => {
+      if (set.size === 0) return [];
+      const subjects = Uint32Array.from(set).sort();
+      const all = this.#remembered.get(dimension)!;
+      return [{ dimension, subjects, ids: subjects.map((subject) => all[subject]!) }];
+    });
+    return {
+      values,
+      remembered,
+      written: () => {
+        this.#stored = sizes;
+      },
+      notWritten: () => {
+        for (const [d, set] of changed) for (const subject of set) this.#changed.get(d)!.add(subject);
+      },
+    };
+  }
+}
+
+export interface DictionaryChanges extends Pick<StoreCommit, "values" | "remembered"> {
+  written(): void;
+  notWritten(): void;
+}

@@ -1,0 +1,308 @@
+import { Subject, type SchedulerLike } from "rxjs";
+import type { EventError, IngestOptions, IngestReply, RejectionCode } from "./api.js";
+import { decodeEvents, decodeJson, decodeNdjson, type DecodeContext, type Decoded } from "./body.js";
+import { utcIso } from "./calendar/label.js";
+import { TidemarkError } from "./errors.js";
+import type { TextHash } from "./event.js";
+import { admit, fillRemembered, type Admission, type AdmissionLimits } from "./hot/admission.js";
+import type { Buckets } from "./hot/buckets.js";
+import { ClaimWindow, IdWindow } from "./hot/dedupe.js";
+import { Fold } from "./hot/fold.js";
+import type { Watermark } from "./hot/watermark.js";
+import { MAX_REPORTED_ERRORS } from "./limits.js";
+import type { BatchClaim, EventBatch, EventLog, LogRecord, Position } from "./log.js";
+import { checkBatch } from "./check-batch.js";
+import { UTC_CALENDAR } from "./store.js";
+import { hashBytes, hashText } from "./sketch/murmur3.js";
+
+/** Bytes that a waiting event holds, roughly: its columns and its share of the dictionaries. */
+const QUEUED_BYTES_PER_EVENT = 64;
+const MAX_KEY_LENGTH = 255;
+
+export interface IngestorOptions {
+  readonly log: EventLog;
+  readonly buckets: Buckets;
+  readonly watermark: Watermark;
+  readonly scheduler: SchedulerLike;
+  readonly hashViewer: TextHash;
+  readonly limits: AdmissionLimits;
+  readonly dedupeWindowMs: number;
+  readonly maxQueuedBytes: number;
+  /** True while more cells wait for the store than memory should hold. */
+  readonly isOverfull: () => boolean;
+}
+
+/** A batch that is in the log and in the buckets. */
+export interface Folded {
+  readonly position: Position;
+  readonly count: number;
+}
+
+type Counts = Omit<IngestReply, "watermark" | "position" | "durable">;
+
+/** The way of a batch: decode, judge, claim, append, fold, reply. */
+export class Ingestor {
+  /** One emission per batch, in log order. */
+  readonly folded$ = new Subject<Folded>();
+  readonly ids: IdWindow;
+  readonly claims: ClaimWindow;
+  readonly accepted = { accepted: 0, duplicate: 0, late_accepted: 0 };
+  readonly rejected: Partial<Record<RejectionCode, number>> = {};
+  readonly #options: IngestorOptions;
+  readonly #fold: Fold;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #queuedBytes = 0;
+  #failure: TidemarkError | undefined;
+
+  constructor(options: IngestorOptions) {
+    this.#options = options;
+    this.ids = new IdWindow(options.dedupeWindowMs);
+    this.claims = new ClaimWindow(options.dedupeWindowMs);
+    this.#fold = new Fold(options.buckets.schema);
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Why no batch can be written any more; undefined while all is well. */
+  get failure(): TidemarkError | undefined {
+    return this.#failure;
+  }
+
+  async ingest(events: readonly unknown[], options: IngestOptions): Promise<IngestReply> {
+    const bodyHash = options.idempotencyKey === undefined ? "" : textDigest(JSON.stringify(events));
+    return await this.#submit(() => decodeEvents(events, this.#decoding()), bodyHash, options);
+  }
+
+  async ingestBytes(
+    body: Uint8Array,
+    format: "json" | "ndjson",
+    options: IngestOptions,
+  ): Promise<IngestReply> {
+    if (body.length === 0) {
+      throw new TidemarkError(
+        "empty-body",
+        "The body is empty; send one event, an array, or one event a line.",
+      );
+    }
+    const bodyHash = options.idempotencyKey === undefined ? "" : bytesDigest(body);
+    const decode = format === "json" ? decodeJson : decodeNdjson;
+    return await this.#submit(() => decode(body, this.#decoding()), bodyHash, options);
+  }
+
+  async ingestBatch(batch: EventBatch, options: IngestOptions): Promise<IngestReply> {
+    checkBatch(batch, this.#options.buckets.schema);
+    const indexes = Uint32Array.from({ length: batch.count }, (_, row) => row);
+    return await this.#submit(() => ({ batch, indexes, invalid: 0, errors: [] }), "", options);
+  }
+
+  /** Resolves once no batch is on its way to the log. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  /** Folds a logged batch; `isStored` tells, by quarter, what the store has of it already. */
+  foldRecord(record: LogRecord, position: Position, ids: readonly Uint32Array[], replay: boolean): void {
+    const { buckets, watermark } = this.#options;
+    const { events, receivedAt } = record;
+    this.#fold.fold(events, ids, (quarterMs) =>
+      replay && buckets.isStored(quarterMs, position)
+        ? undefined
+        : buckets.tableOf(quarterMs, position, receivedAt),
+    );
+    let newest = Number.NEGATIVE_INFINITY;
+    for (let row = 0; row < events.count; row++) newest = Math.max(newest, events.ts[row]!);
+    watermark.observe(newest, receivedAt);
+    buckets.folded(position);
+    this.folded$.next({ position, count: events.count });
+  }
+
+  #decoding(): DecodeContext {
+    const { buckets, scheduler, hashViewer } = this.#options;
+    return { schema: buckets.schema, now: scheduler.now(), hashViewer };
+  }
+
+  /** Synchronous up to the append: what is judged together is claimed together, in log order. */
+  async #submit(decode: () => Decoded, bodyHash: string, options: IngestOptions): Promise<IngestReply> {
+    const key = checkKey(options.idempotencyKey);
+    if (this.#failure !== undefined) throw this.#failure;
+    const now = this.#options.scheduler.now();
+    this.ids.expire(now);
+    this.claims.expire(now);
+    const earlier = key === undefined ? undefined : this.#replyAgain(key, bodyHash);
+    if (earlier !== undefined) return earlier;
+    const decoded = decode();
+    this.#refuseOverload(decoded.batch.count);
+    const admission = this.#admit(decoded, now, options);
+    const counts = this.#count(decoded, admission);
+    const before = admission.duplicate > 0 ? [...this.#underWay] : [];
+    if (admission.batch.count === 0) {
+      await this.#settled(before);
+      return { ...counts, watermark: this.#watermark(), position: null, durable: true };
+    }
+    const appended = this.#append(admission.batch, now, counts, key, bodyHash);
+    if (options.wait === "none") {
+      appended.catch(() => undefined);
+      return { ...counts, watermark: this.#watermark(), position: null, durable: false };
+    }
+    const position = await appended;
+    await this.#settled(before);
+    return { ...counts, watermark: this.#watermark(), position, durable: true };
+  }
+
+  /** "Duplicate" is only said once the batch that holds the first is durable itself. */
+  async #settled(batches: readonly Promise<unknown>[]): Promise<void> {
+    await Promise.allSettled(batches);
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #admit(decoded: Decoded, now: number, options: IngestOptions): Admission {
+    const { buckets, limits } = this.#options;
+    return admit(decoded.batch, this.ids, limits, {
+      now,
+      position: buckets.position + 1,
+      backfill: options.backfill ?? false,
+      sealedUntil: buckets.sealedUntil(UTC_CALENDAR),
+    });
+  }
+
+  async #append(
+    batch: EventBatch,
+    receivedAt: number,
+    counts: Counts,
+    key: string | undefined,
+    bodyHash: string,
+  ): Promise<Position> {
+    const { buckets, log } = this.#options;
+    const events = fillRemembered(batch, buckets.schema, buckets.dictionaries);
+    const ids = events.values.map((values, d) => buckets.dictionaries.idsOf(d, values));
+    const claim: BatchClaim | undefined =
+      key === undefined ? undefined : { key, bodyHash, reply: JSON.stringify(counts) };
+    const record: LogRecord = { receivedAt, events, ...(claim === undefined ? {} : { claim }) };
+    if (claim !== undefined) this.claims.begin(claim.key, bodyHash, receivedAt);
+    const bytes = events.count * QUEUED_BYTES_PER_EVENT;
+    this.#queuedBytes += bytes;
+    const work = log.append(record).then(
+      (position) => {
+        if (claim !== undefined) this.claims.keep(claim, receivedAt, position);
+        this.foldRecord(record, position, ids, false);
+        return position;
+      },
+      (error: unknown) => {
+        if (claim !== undefined) this.claims.abandon(claim.key);
+        throw this.#fail(error);
+      },
+    );
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#queuedBytes -= bytes;
+      this.#underWay.delete(work);
+    }
+  }
+
+  /** After a failed append nobody knows what is on disk: nothing more is taken until the log is opened again. */
+  #fail(error: unknown): TidemarkError {
+    this.#failure ??=
+      error instanceof TidemarkError
+        ? error
+        : new TidemarkError(
+            "storage-failed",
+            "The event log could not be written; restart, then send again.",
+            {
+              cause: error,
+            },
+          );
+    return this.#failure;
+  }
+
+  #refuseOverload(events: number): void {
+    const { maxQueuedBytes, isOverfull } = this.#options;
+    const full =
+      this.#queuedBytes > 0 && this.#queuedBytes + events * QUEUED_BYTES_PER_EVENT > maxQueuedBytes;
+    if (!full && !isOverfull()) return;
+    throw new TidemarkError("overloaded", "The disk is behind; send the batch again in a second.", {
+      extra: { retryAfterS: 1 },
+    });
+  }
+
+  #replyAgain(key: string, bodyHash: string): IngestReply | undefined {
+    const claim = this.claims.find(key);
+    if (claim === undefined) return undefined;
+    if (claim.bodyHash !== bodyHash) {
+      throw new TidemarkError("idempotency-conflict", "Use a new Idempotency-Key for each new batch.");
+    }
+    if (claim.reply === undefined) {
+      throw new TidemarkError(
+        "idempotency-in-flight",
+        "The first attempt is still under way; ask again in a second.",
+        {
+          extra: { retryAfterS: 1 },
+        },
+      );
+    }
+    const counts = JSON.parse(claim.reply) as Counts;
+    return { ...counts, watermark: this.#watermark(), position: claim.position, durable: true };
+  }
+
+  #count(decoded: Decoded, admission: Admission): Counts {
+    const { batch, duplicate, late, tooOld, tooFarAhead } = admission;
+    const errors: EventError[] = [...decoded.errors];
+    for (const row of tooOld) {
+      if (errors.length >= MAX_REPORTED_ERRORS) break;
+      errors.push({ index: decoded.indexes[row]!, type: "too-old", detail: "Send history as a backfill." });
+    }
+    for (const row of tooFarAhead) {
+      if (errors.length >= MAX_REPORTED_ERRORS) break;
+      errors.push({ index: decoded.indexes[row]!, type: "too-far-ahead", detail: "Set the sender's clock." });
+    }
+    errors.sort((a, b) => a.index - b.index);
+    this.accepted.accepted += batch.count;
+    this.accepted.duplicate += duplicate;
+    this.accepted.late_accepted += late;
+    for (const { type } of decoded.errors) this.#reject(type, 1);
+    this.#reject("too-old", tooOld.length);
+    this.#reject("too-far-ahead", tooFarAhead.length);
+    return {
+      accepted: batch.count,
+      duplicate,
+      late_accepted: late,
+      late_rejected: tooOld.length,
+      future_rejected: tooFarAhead.length,
+      invalid: decoded.invalid,
+      errors,
+    };
+  }
+
+  #reject(type: RejectionCode, count: number): void {
+    if (count > 0) this.rejected[type] = (this.rejected[type] ?? 0) + count;
+  }
+
+  #watermark(): string | null {
+    const { ms } = this.#options.watermark;
+    return Number.isFinite(ms) ? utcIso(ms) : null;
+  }
+}
+
+function checkKey(key: string | undefined): string | undefined {
+  if (key === undefined || (key.length > 0 && key.length <= MAX_KEY_LENGTH)) return key;
+  throw new TidemarkError("invalid-config", `An Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters.`);
+}
+
+function bytesDigest(bytes: Uint8Array): string {
+  const out = new Uint32Array(2);
+  hashBytes(bytes, 0, bytes.length, out, 0);
+  return hex(out);
+}
+
+function textDigest(text: string): string {
+  const out = new Uint32Array(2);
+  hashText(text, out, 0);
+  return hex(out);
+}
+
+function hex([lo, hi]: Uint32Array): string {
+  return hi!.toString(16).padStart(8, "0") + lo!.toString(16).padStart(8, "0");
+}

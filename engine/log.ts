@@ -1,0 +1,74 @@
+/**
+ * The EventLog port: durable, ordered, replayable. It is the seam on which a cluster will stand: everything the
+ * engine knows is a deterministic function of this log, and nothing else may know which log it is.
+ */
+
+/** A place in the log: 1 for the first record, then without gaps. 0 is "before the first". */
+export type Position = number;
+
+/** `EventBatch.flags`: the event is a *blog created*, not a *blog viewed*. */
+export const FLAG_CREATED = 1;
+/** `EventBatch.flags`: the event has a viewer. */
+export const FLAG_VIEWER = 2;
+/** `EventBatch.flags`: the event has an id of its own. */
+export const FLAG_ID = 4;
+
+/**
+ * Decoded events as flat columns of `count` rows, self-contained: dimension values are indexes into the batch's
+ * own dictionaries, so that a record depends on no other state.
+ */
+export interface EventBatch {
+  readonly count: number;
+  readonly flags: Uint8Array;
+  /** Event time, ms since the epoch, UTC; whole numbers. */
+  readonly ts: Float64Array;
+  /** Per dimension: 0 = absent, k = `values[dimension][k - 1]`. */
+  readonly dims: readonly Uint32Array[];
+  /** Per dimension: the distinct values of this batch, in order of first appearance. */
+  readonly values: readonly (readonly string[])[];
+  /** Bits 0–31 of the viewer's hash; 0 without `FLAG_VIEWER`. */
+  readonly viewerLo: Uint32Array;
+  /** Bits 32–47 of the viewer's hash. 48 bits are kept: enough for every register at p = 14. */
+  readonly viewerHi: Uint16Array;
+  /** The 64-bit hash of the event's id; absent when no event of the batch has one. */
+  readonly idLo?: Uint32Array;
+  readonly idHi?: Uint32Array;
+}
+
+/** The claim of a retried batch, written with it. */
+export interface BatchClaim {
+  readonly key: string;
+  /** 64-bit hash of the body, 16 hexadecimal digits. */
+  readonly bodyHash: string;
+  /** The first reply, as JSON, to be given again. */
+  readonly reply: string;
+}
+
+export interface LogRecord {
+  /** ms since the epoch, by the engine's clock. */
+  readonly receivedAt: number;
+  readonly events: EventBatch;
+  readonly claim?: BatchClaim;
+}
+
+export interface LogEntry {
+  readonly position: Position;
+  readonly record: LogRecord;
+}
+
+export interface EventLog {
+  /** Position of the newest record that is durable; 0 when the log is empty. */
+  readonly head: Position;
+  /** Position of the oldest record still held; `head + 1` when there is none. */
+  readonly first: Position;
+  /**
+   * Appends one record. Positions follow the order of the calls. Resolves, in that order, once the record is on
+   * disk; a rejection means that it is *unknown* whether the record will be found later, and that the log takes
+   * no more records until it is opened again.
+   */
+  append(record: LogRecord): Promise<Position>;
+  /** Entries from `from` on, ascending, up to the head at the time of the call. */
+  read(from: Position): AsyncIterable<LogEntry>;
+  /** Gives up every record before `before`. */
+  trim(before: Position): Promise<void>;
+}

@@ -1,0 +1,74 @@
+import { asyncScheduler, type SchedulerLike } from "rxjs";
+import type { EngineOptions } from "./api.js";
+import { HOUR_MS, MINUTE_MS } from "./calendar/grain.js";
+import { getZone } from "./calendar/names.js";
+import type { Zone } from "./calendar/zone.js";
+import { TidemarkError } from "./errors.js";
+import type { TextHash } from "./event.js";
+import { DEFAULT_MAX_QUEUED_BYTES, DEFAULT_MAX_VALUES_PER_DIMENSION } from "./limits.js";
+import { defineSchema, type Schema } from "./schema.js";
+import { hashText } from "./sketch/murmur3.js";
+import { createKeyedHash } from "./sketch/siphash.js";
+import { UTC_CALENDAR, type Storage } from "./store.js";
+
+const DAY_MS = 24 * HOUR_MS;
+
+/** Unsealed cells in memory by default: about 100 MB. */
+const DEFAULT_MAX_HOT_CELLS = 1_500_000;
+const VIEWER_KEY_BYTES = 16;
+
+/** What an engine runs with: checked, and with every default filled in. */
+export interface Settings {
+  readonly storage: Storage;
+  readonly schema: Schema;
+  /** UTC first, then the other home zones. */
+  readonly calendars: readonly Zone[];
+  /** Zone of queries that name none. */
+  readonly defaultZone: string;
+  readonly allowedLatenessMs: number;
+  readonly maxLatenessMs: number;
+  readonly maxSkewMs: number;
+  readonly idleAfterMs: number;
+  readonly pushIntervalMs: number;
+  readonly dedupeWindowMs: number;
+  readonly hashViewer: TextHash;
+  readonly maxValuesPerDimension: number;
+  readonly maxQueuedBytes: number;
+  readonly maxHotCells: number;
+  readonly scheduler: SchedulerLike;
+}
+
+/** Throws `invalid-config`, `invalid-schema` or `invalid-timezone`. */
+export function resolveOptions(options: EngineOptions): Settings {
+  const homeZones = (options.homeZones ?? [UTC_CALENDAR]).map((name) => getZone(name));
+  const utc = getZone(UTC_CALENDAR);
+  const others = homeZones.filter((zone, i) => zone.name !== UTC_CALENDAR && homeZones.indexOf(zone) === i);
+  const number = (name: keyof EngineOptions, fallback: number, least = 0): number => {
+    const value = options[name] ?? fallback;
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
+    throw new TidemarkError("invalid-config", `${name} must be a whole number of at least ${least}.`);
+  };
+  return {
+    storage: options.storage,
+    schema: defineSchema(options.schema),
+    calendars: [utc, ...others],
+    defaultZone: homeZones[0]?.name ?? UTC_CALENDAR,
+    allowedLatenessMs: number("allowedLatenessMs", 5 * MINUTE_MS),
+    maxLatenessMs: number("maxLatenessMs", 30 * DAY_MS),
+    maxSkewMs: number("maxSkewMs", 5 * MINUTE_MS),
+    idleAfterMs: number("idleAfterMs", MINUTE_MS),
+    pushIntervalMs: number("pushIntervalMs", 20, 1),
+    dedupeWindowMs: number("dedupeWindowMs", DAY_MS),
+    hashViewer: viewerHash(options.viewerKey),
+    maxValuesPerDimension: number("maxValuesPerDimension", DEFAULT_MAX_VALUES_PER_DIMENSION, 1),
+    maxQueuedBytes: number("maxQueuedBytes", DEFAULT_MAX_QUEUED_BYTES, 1),
+    maxHotCells: number("maxHotCells", DEFAULT_MAX_HOT_CELLS, 1),
+    scheduler: options.scheduler ?? asyncScheduler,
+  };
+}
+
+function viewerHash(key: Uint8Array | undefined): TextHash {
+  if (key === undefined) return hashText;
+  if (key.length === VIEWER_KEY_BYTES) return createKeyedHash(key);
+  throw new TidemarkError("invalid-config", `viewerKey must have ${VIEWER_KEY_BYTES} bytes.`);
+}

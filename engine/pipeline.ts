@@ -1,0 +1,67 @@
+import {
+  EMPTY,
+  concat,
+  defer,
+  distinctUntilChanged,
+  exhaustMap,
+  filter,
+  from,
+  interval,
+  map,
+  merge,
+  of,
+  takeUntil,
+  throttleTime,
+  type Observable,
+  type SchedulerLike,
+} from "rxjs";
+import type { LiveMessage } from "./api.js";
+import type { Committer } from "./hot/committer.js";
+import type { Folded } from "./ingest.js";
+import type { LiveView } from "./live.js";
+
+/** How often the clock is asked whether a quiet source leaves something to seal or an hour has ended. */
+const TICK_MS = 1000;
+
+export interface PipelineOptions {
+  readonly folded$: Observable<Folded>;
+  readonly closed$: Observable<unknown>;
+  readonly scheduler: SchedulerLike;
+}
+
+/**
+ * batches ─┬─ a quarter was sealed? ─┐
+ * ticks  ──┴─ anything else due?  ───┴─ commit (one at a time; what comes meanwhile waits for the next)
+ */
+export function commits$(committer: Committer, options: PipelineOptions): Observable<void> {
+  const sealed$ = options.folded$.pipe(filter(() => committer.isSealDue() || committer.isOverfull()));
+  const due$ = interval(TICK_MS, options.scheduler).pipe(filter(() => committer.isDue()));
+  return merge(sealed$, due$).pipe(
+    exhaustMap(() => from(committer.commitDue())),
+    takeUntil(options.closed$),
+  );
+}
+
+/**
+ * batches, at most one per `pushIntervalMs` ─┐
+ * ticks (the hour may end without an event) ─┴─ what has changed in the view
+ */
+export function live$(
+  view: () => LiveView,
+  pushIntervalMs: number,
+  options: PipelineOptions,
+): Observable<LiveMessage> {
+  const { folded$, closed$, scheduler } = options;
+  return defer(() => {
+    const live = view();
+    const pushes$ = folded$.pipe(
+      map(({ position }) => position),
+      throttleTime(pushIntervalMs, scheduler, { leading: true, trailing: true }),
+    );
+    const ticks$ = interval(TICK_MS, scheduler).pipe(filter(() => live.hasEnded()));
+    return concat(
+      of(live.snapshot()),
+      merge(pushes$.pipe(distinctUntilChanged()), ticks$).pipe(exhaustMap(() => live.changes() ?? EMPTY)),
+    );
+  }).pipe(takeUntil(closed$));
+}

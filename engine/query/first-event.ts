@@ -1,0 +1,27 @@
+import { CALENDAR_END_MS, CALENDAR_START_MS, DAY_MS, GRAINS, type Zone } from "../calendar/index.js";
+import type { Buckets } from "../hot/buckets.js";
+import { UTC_CALENDAR } from "../store.js";
+
+/**
+ * Start of the first quarter-hour that holds an event, stored or in memory; undefined where there is none. Goes
+ * down from years to quarters: whatever is sealed lies before whatever is not, and each first bucket of a grain
+ * holds the first of the next finer one.
+ */
+export function firstEventMs(buckets: Buckets): number | undefined {
+  const utc: Zone = buckets.calendars[0]!;
+  let fromMs = CALENDAR_START_MS - DAY_MS;
+  let toMs = CALENDAR_END_MS;
+  let found = Infinity;
+  for (const grain of GRAINS.toReversed()) {
+    if (grain === "week") continue;
+    const first = buckets.starts(UTC_CALENDAR, grain, fromMs, toMs)[0];
+    if (first === undefined) continue;
+    fromMs = first;
+    toMs = utc.endOf(grain, first);
+    if (grain === "quarter") found = first;
+  }
+  for (const [quarterMs] of buckets.deltas(CALENDAR_START_MS, CALENDAR_END_MS)) {
+    found = Math.min(found, quarterMs);
+  }
+  return Number.isFinite(found) ? found : undefined;
+}

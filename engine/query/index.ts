@@ -1,0 +1,4 @@
+export { cover, type Run, type SealedCalendars } from "./cover.js";
+export { execute, prepareQuery, runQuery, type PreparedQuery } from "./execute.js";
+export { DEFAULT_LIMIT, parseQuery } from "./parse.js";
+export type { Moment, ParsedQuery, QueryContext } from "./types.js";

@@ -1,0 +1,107 @@
+/**
+ * The BucketStore port: sealed buckets, and what is needed to go on from them. Reads are synchronous and, within
+ * one turn of the event loop, see one state; a commit is atomic. Every read checks what it returns and throws
+ * `storage-damaged` rather than give a wrong value.
+ */
+import type { Grain } from "./calendar/grain.js";
+import type { EventLog, Position } from "./log.js";
+
+/** Calendar of the zone-free grains (quarter, hour) and of UTC days, weeks, months and years. */
+export const UTC_CALENDAR = "UTC";
+
+export interface BucketAddress {
+  /** IANA name of a home zone, or `UTC_CALENDAR`. */
+  readonly calendar: string;
+  readonly grain: Grain;
+  /** ms since the epoch. */
+  readonly startMs: number;
+}
+
+/**
+ * The cells of one rollup in one bucket. Rows ascend by key (lexicographic over the key's ids); keys are ids of
+ * the dictionaries: 0 = absent, 1 = `(other)`, from 2 on the dictionary's values.
+ */
+export interface CellBlock {
+  readonly rollup: number;
+  readonly arity: number;
+  readonly count: number;
+  /** `count × arity` ids, row by row. */
+  readonly keys: Uint32Array;
+  readonly views: Float64Array;
+  /** Views without a viewer. */
+  readonly anonymous: Float64Array;
+  /** Blogs created. */
+  readonly created: Float64Array;
+  /** `count + 1` offsets into `tokens`. */
+  readonly tokenStart: Uint32Array;
+  /** Hash tokens of the small sketches, ascending within a row. */
+  readonly tokens: Uint32Array;
+  /** Row → the 2^14 registers of its dense sketch (its token range is empty then). */
+  readonly dense: ReadonlyMap<number, Uint8Array>;
+}
+
+export interface BucketHead {
+  /** How often the bucket was changed after it was sealed. */
+  readonly revision: number;
+  /** Every log record up to here that touches the bucket is in it. */
+  readonly position: Position;
+}
+
+export interface StoredBucket {
+  readonly address: BucketAddress;
+  readonly head: BucketHead;
+  /** One per rollup that has cells; replaces all blocks of the bucket. */
+  readonly blocks: readonly CellBlock[];
+}
+
+export interface StoreMeta {
+  /** `Schema.fingerprint` of what is stored. */
+  readonly schema: string;
+  /** Grows by one with each commit. */
+  readonly generation: number;
+  /** Every record up to here is in the buckets; replay begins after it. */
+  readonly position: Position;
+  /** Watermark at the commit, ms; 0 before the first event. */
+  readonly watermark: number;
+  /** Per calendar: every bucket that ends at or before this instant is sealed. */
+  readonly sealedUntil: Readonly<Record<string, number>>;
+  /** Oldest record whose event ids or claims may still be asked for; 0 when there is none. */
+  readonly dedupeFrom: Position;
+}
+
+export interface StoreCommit {
+  readonly meta: StoreMeta;
+  readonly buckets: readonly StoredBucket[];
+  /** New dictionary values per dimension; the first has id `firstId` (2 for an empty dictionary). */
+  readonly values: readonly { dimension: number; firstId: number; values: readonly string[] }[];
+  /** Changed remembered values: subject id → value id of `dimension`. */
+  readonly remembered: readonly { dimension: number; subjects: Uint32Array; ids: Uint32Array }[];
+}
+
+export interface BucketStore {
+  /** Undefined for a store that was never committed to. */
+  meta(): StoreMeta | undefined;
+  /** `meta().generation`, cheaply; 0 before the first commit. */
+  generation(): number;
+  /** Values of a dimension in id order; the first has id 2. */
+  values(dimension: number): string[];
+  /** Remembered value ids of a dimension, indexed by subject id; 0 where nothing is remembered. */
+  remembered(dimension: number): Uint32Array;
+  head(address: BucketAddress): BucketHead | undefined;
+  /** The cells of one rollup, or undefined when the bucket has none. Not to be modified. */
+  block(address: BucketAddress, rollup: number): CellBlock | undefined;
+  /** Starts of the stored buckets with `fromMs ≤ start < toMs`, ascending. */
+  starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array;
+  /** Every stored bucket's address, in no particular order. */
+  addresses(): Iterable<BucketAddress>;
+  /** Atomic; resolves when durable. After a rejection nothing of the commit is visible. */
+  commit(commit: StoreCommit): Promise<void>;
+}
+
+/** What an engine is given: both ports of one place, opened together and closed together. */
+export interface Storage {
+  readonly log: EventLog;
+  readonly store: BucketStore;
+  /** Idempotent; waits for what is under way. */
+  close(): Promise<void>;
+}
