@@ -1,0 +1,46 @@
+import type { FastifyInstance } from "fastify";
+import type { Engine } from "../../engine/api.js";
+import { TidemarkError } from "../../engine/errors.js";
+import { explain } from "../explain.js";
+import { problemType } from "../problem.js";
+import { VERSION } from "../version.js";
+
+const PUBLIC = { config: { auth: "none" } } as const;
+
+const INDEX = {
+  name: "tidemark",
+  version: VERSION,
+  "POST /v1/events": "send events: a JSON object or array, or NDJSON; gzip is read",
+  "POST /v1/query": "ask: views, viewers and blogs in any range and time zone",
+  "GET /v1/live": "WebSocket: the same queries, kept up to date",
+  "GET /v1/schema": "what may be sent and asked",
+  "GET /healthz": "alive",
+  "GET /readyz": "ready for events and queries",
+  "GET /errors/:code": "what an error means",
+};
+
+export function addHealthRoutes(app: FastifyInstance, engine: Engine): void {
+  app.get("/", PUBLIC, async () => INDEX);
+
+  app.get("/healthz", { config: { auth: "none", whileClosing: true } }, async () => ({ status: "alive" }));
+
+  app.get("/readyz", PUBLIC, async () => {
+    const stats = engine.stats();
+    if (!stats.ready) throw new TidemarkError("not-ready", "The engine is starting or closing.");
+    if (stats.lastCommitError !== null) {
+      throw new TidemarkError(
+        "storage-failed",
+        "The last buckets could not be written; the log of the server says why.",
+      );
+    }
+    return { status: "ready", position: stats.position };
+  });
+
+  app.get<{ Params: { code: string } }>("/errors/:code", PUBLIC, async (request, reply) => {
+    const text = explain(request.params.code);
+    if (text === undefined) {
+      throw new TidemarkError("not-found", `No error is called ${problemType(request.params.code)}.`);
+    }
+    return reply.type("text/plain; charset=utf-8").send(text);
+  });
+}

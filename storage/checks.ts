@@ -1,0 +1,70 @@
+/** What every storage asks of what it is given. Whoever breaks it has a bug: nothing of this comes from outside. */
+import type { CellBlock, StoreCommit } from "../engine/store.js";
+
+/** Registers of a dense sketch: p = 14, as `CellBlock` says. */
+export const DENSE_REGISTERS = 1 << 14;
+/** A register has six bits in the block's form; 51 is the greatest value that p = 14 knows. */
+export const MAX_REGISTER = 63;
+
+/** Id of the first value of a dictionary, as `StoreCommit` says. */
+export const FIRST_VALUE_ID = 2;
+
+/** `generation` is that of the store, `valuesOf` the number of values that it has of a dimension. */
+export function checkCommit(
+  commit: StoreCommit,
+  generation: number,
+  valuesOf: (dimension: number) => number,
+): void {
+  if (commit.meta.generation !== generation + 1) {
+    throw new Error(`BUG: commit ${commit.meta.generation} after ${generation}`);
+  }
+  for (const { dimension, firstId } of commit.values) {
+    const next = valuesOf(dimension) + FIRST_VALUE_ID;
+    if (firstId !== next)
+      throw new Error(`BUG: dimension ${dimension} goes on at ${next}, not at ${firstId}`);
+  }
+  for (const { subjects, ids } of commit.remembered) {
+    if (subjects.length !== ids.length) throw new Error("BUG: as many remembered ids as subjects");
+  }
+}
+
+export function checkBlock(block: CellBlock): void {
+  checkKeys(block);
+  checkCounters(block);
+  checkTokens(block);
+  for (const [row, registers] of block.dense) {
+    if (!(row < block.count)) throw new Error(`BUG: registers of row ${row} of ${block.count}`);
+    if (registers.length !== DENSE_REGISTERS) throw new Error(`BUG: ${registers.length} registers`);
+    if (block.tokenStart[row] !== block.tokenStart[row + 1]) throw new Error("BUG: registers beside tokens");
+  }
+}
+
+function checkKeys({ keys, count, arity }: CellBlock): void {
+  if (arity === 0 && count > 1) throw new Error("BUG: two rows without a key");
+  for (let row = 1; row < count; row++) {
+    let i = row * arity;
+    const end = i + arity;
+    while (i < end && keys[i] === keys[i - arity]) i++;
+    if (!(i < end && keys[i]! > keys[i - arity]!)) throw new Error(`BUG: row ${row} does not ascend`);
+  }
+}
+
+function checkCounters({ views, anonymous, created, count }: CellBlock): void {
+  for (const counters of [views, anonymous, created]) {
+    for (let row = 0; row < count; row++) {
+      const value = counters[row]!;
+      if (!Number.isSafeInteger(value) || value < 0) throw new Error(`BUG: ${value} is not a count`);
+    }
+  }
+}
+
+function checkTokens({ tokens, tokenStart, count }: CellBlock): void {
+  if (tokenStart[0] !== 0) throw new Error("BUG: tokens begin at 0");
+  for (let row = 0; row < count; row++) {
+    const end = tokenStart[row + 1]!;
+    if (!(end >= tokenStart[row]!)) throw new Error(`BUG: tokens of row ${row} end before they begin`);
+    for (let i = tokenStart[row]! + 1; i < end; i++) {
+      if (!(tokens[i]! > tokens[i - 1]!)) throw new Error(`BUG: tokens of row ${row} do not ascend`);
+    }
+  }
+}
