@@ -1,7 +1,8 @@
 import type { CellBlock } from "../store.js";
 import { SketchPool } from "./sketch-pool.js";
 
-const INITIAL_CELLS = 4;
+/** One event makes a cell in each of the six default rollups. */
+const INITIAL_CELLS = 8;
 
 /**
  * Cells by (rollup, key) as flat columns with an open-addressing index: counts and a sketch each. One table holds
@@ -19,18 +20,20 @@ export class CellTable {
   count = 0;
   /** Cell + 1 by hash; 0 is free. Twice as long as there is room for cells. */
   #index: Int32Array;
-  #capacity = INITIAL_CELLS;
+  #capacity: number;
 
-  /** `arity`: the greatest number of ids in a key. */
-  constructor(arity: number) {
+  /** `arity`: the greatest number of ids in a key. `cells`: how many are expected. */
+  constructor(arity: number, cells: number = INITIAL_CELLS) {
     this.arity = arity;
-    this.keys = new Uint32Array(INITIAL_CELLS * arity);
-    this.rollups = new Uint8Array(INITIAL_CELLS);
-    this.views = new Float64Array(INITIAL_CELLS);
-    this.anonymous = new Float64Array(INITIAL_CELLS);
-    this.created = new Float64Array(INITIAL_CELLS);
-    this.sketches = new SketchPool(INITIAL_CELLS);
-    this.#index = new Int32Array(INITIAL_CELLS * 2);
+    const capacity = 1 << (32 - Math.clz32(Math.max(cells, INITIAL_CELLS) - 1));
+    this.#capacity = capacity;
+    this.keys = new Uint32Array(capacity * arity);
+    this.rollups = new Uint8Array(capacity);
+    this.views = new Float64Array(capacity);
+    this.anonymous = new Float64Array(capacity);
+    this.created = new Float64Array(capacity);
+    this.sketches = new SketchPool(capacity);
+    this.#index = new Int32Array(capacity * 2);
   }
 
   /** The cell of `key[0 .. arity)`, made with zero counts where there was none. */

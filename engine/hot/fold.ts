@@ -65,7 +65,11 @@ export class Fold {
   }
 
   #created(table: CellTable): void {
-    for (let rollup = 0; rollup < this.#rollups; rollup++) table.created[this.#cell(table, rollup)]!++;
+    for (let rollup = 0; rollup < this.#rollups; rollup++) {
+      // The cell first: making it may replace the column.
+      const cell = this.#cell(table, rollup);
+      table.created[cell]!++;
+    }
   }
 
   #cell(table: CellTable, rollup: number): number {

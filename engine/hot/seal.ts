@@ -115,8 +115,11 @@ class Sealer {
   #merged(address: BucketAddress, deltas: readonly CellTable[], revises: boolean): StoredBucket {
     const { schema, store, position } = this.#in;
     const head = store.head(address);
-    const table = new CellTable(schema.maxArity);
-    for (const block of this.#stored(address)) table.addBlock(block);
+    const stored = this.#stored(address);
+    // At least as many cells as the largest part has.
+    const cells = Math.max(countRows(stored), ...deltas.map(({ count }) => count));
+    const table = new CellTable(schema.maxArity, cells);
+    for (const block of stored) table.addBlock(block);
     for (const delta of deltas) table.addTable(delta);
     const revision = (head?.revision ?? 0) + (revises ? 1 : 0);
     return { address, head: { revision, position }, blocks: toBlocks(table, schema) };
@@ -174,4 +177,8 @@ class Sealer {
   #sealedBefore(calendar: string): number {
     return this.#in.sealedUntil[calendar] ?? CALENDAR_START_MS;
   }
+}
+
+function countRows(blocks: readonly CellBlock[]): number {
+  return blocks.reduce((rows, { count }) => rows + count, 0);
 }

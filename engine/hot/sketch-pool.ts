@@ -6,6 +6,8 @@ export const REGISTERS = 1 << LOG2M;
 
 /** `sizes[cell]` of a dense sketch; greater than any number of tokens. */
 const DENSE = 0xffff_ffff;
+/** First size of a slab that is needed at all: most tables of a quiet quarter need none. */
+const MIN_SLAB_WORDS = 64;
 /** Up to here tokens lie in a list that is searched from the front; beyond, in an open-addressing set. */
 const LIST_LIMIT = 16;
 
@@ -19,7 +21,7 @@ export class SketchPool {
   /** The single token, the offset of the block, or the index into `#dense`; by `#sizes`. */
   #refs: Uint32Array;
   #sizes: Uint32Array;
-  #slab: Uint32Array = new Uint32Array(64);
+  #slab: Uint32Array = new Uint32Array(0);
   #slabEnd = 0;
   /** Per power of two: offsets of blocks that were outgrown, for reuse. */
   readonly #free: number[][] = [];
@@ -175,7 +177,10 @@ export class SketchPool {
     const block = this.#slabEnd;
     this.#slabEnd += capacity;
     if (this.#slabEnd > this.#slab.length) {
-      this.#slab = grown(this.#slab, Math.max(this.#slabEnd, Math.ceil(this.#slab.length * 1.5)));
+      this.#slab = grown(
+        this.#slab,
+        Math.max(this.#slabEnd, MIN_SLAB_WORDS, Math.ceil(this.#slab.length * 1.5)),
+      );
     }
     return block;
   }

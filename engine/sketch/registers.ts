@@ -17,14 +17,20 @@ function maxOfBytes(a: number, b: number): number {
   return (a + (difference & (greater - (greater >>> 7)))) | 0;
 }
 
+/** Eight words a round, as the loop's own work would take a fifth of the time otherwise. */
 function uniteWords(target: Int32Array, source: Int32Array): void {
-  // 2^4 registers, the fewest there are, make 4 words.
-  for (let i = 0; i < target.length; i += 4) {
+  const whole = target.length & ~7;
+  for (let i = 0; i < whole; i += 8) {
     target[i] = maxOfBytes(target[i]!, source[i]!);
     target[i + 1] = maxOfBytes(target[i + 1]!, source[i + 1]!);
     target[i + 2] = maxOfBytes(target[i + 2]!, source[i + 2]!);
     target[i + 3] = maxOfBytes(target[i + 3]!, source[i + 3]!);
+    target[i + 4] = maxOfBytes(target[i + 4]!, source[i + 4]!);
+    target[i + 5] = maxOfBytes(target[i + 5]!, source[i + 5]!);
+    target[i + 6] = maxOfBytes(target[i + 6]!, source[i + 6]!);
+    target[i + 7] = maxOfBytes(target[i + 7]!, source[i + 7]!);
   }
+  for (let i = whole; i < target.length; i++) target[i] = maxOfBytes(target[i]!, source[i]!);
 }
 
 function wordsOf(registers: Uint8Array): Int32Array {
@@ -103,18 +109,20 @@ const banks = new Uint32Array(4 * BANK);
  * to wait for each other.
  */
 export function countValues(registers: Uint8Array, largest: number): Uint32Array {
-  banks.fill(0);
+  // A local name: the module's own is looked up at every use.
+  const counters = banks;
+  counters.fill(0);
   for (let i = 0; i < registers.length; i += 4) {
-    banks[registers[i]!]!++;
-    banks[BANK + registers[i + 1]!]!++;
-    banks[2 * BANK + registers[i + 2]!]!++;
-    banks[3 * BANK + registers[i + 3]!]!++;
+    counters[registers[i]!]!++;
+    counters[BANK + registers[i + 1]!]!++;
+    counters[2 * BANK + registers[i + 2]!]!++;
+    counters[3 * BANK + registers[i + 3]!]!++;
   }
   const counts = new Uint32Array(largest + 1);
   let below = 0;
   for (let value = 0; value < largest; value++) {
     counts[value] =
-      banks[value]! + banks[BANK + value]! + banks[2 * BANK + value]! + banks[3 * BANK + value]!;
+      counters[value]! + counters[BANK + value]! + counters[2 * BANK + value]! + counters[3 * BANK + value]!;
     below += counts[value]!;
   }
   counts[largest] = registers.length - below;
