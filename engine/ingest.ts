@@ -4,7 +4,13 @@ import { decodeEvents, decodeJson, decodeNdjson, type DecodeContext, type Decode
 import { utcIso } from "./calendar/label.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
-import { admit, fillRemembered, type Admission, type AdmissionLimits } from "./hot/admission.js";
+import {
+  admit,
+  confirmRemembered,
+  fillRemembered,
+  type Admission,
+  type AdmissionLimits,
+} from "./hot/admission.js";
 import type { Buckets } from "./hot/buckets.js";
 import { ClaimWindow, IdWindow } from "./hot/dedupe.js";
 import { Fold } from "./hot/fold.js";
@@ -111,6 +117,7 @@ export class Ingestor {
         ? undefined
         : buckets.tableOf(quarterMs, position, receivedAt),
     );
+    confirmRemembered(events, ids, buckets.schema, buckets.dictionaries);
     let newest = Number.NEGATIVE_INFINITY;
     for (let row = 0; row < events.count; row++) newest = Math.max(newest, events.ts[row]!);
     watermark.observe(newest, receivedAt);

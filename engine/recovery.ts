@@ -1,4 +1,3 @@
-import { learnRemembered } from "./hot/admission.js";
 import type { Buckets } from "./hot/buckets.js";
 import type { Ingestor } from "./ingest.js";
 import { FLAG_ID, type EventLog, type LogEntry, type Position } from "./log.js";
@@ -38,6 +37,7 @@ export async function recover(options: RecoveryOptions): Promise<void> {
     claim(entry, options);
     if (entry.position > stored) replay(entry, options);
   }
+  options.buckets.dictionaries.recovered();
 }
 
 function startOf(stored: Position, dedupeFrom: Position): Position {
@@ -55,8 +55,7 @@ function claim({ position, record }: LogEntry, { ingestor, claimsSince }: Recove
 }
 
 function replay({ position, record }: LogEntry, { buckets, ingestor }: RecoveryOptions): void {
-  const { schema, dictionaries } = buckets;
-  learnRemembered(record.events, schema, dictionaries);
-  const ids = record.events.values.map((values, d) => dictionaries.idsOf(d, values));
+  // What an event lacks was unknown when it was logged: replay learns authors, but never fills them in.
+  const ids = record.events.values.map((values, d) => buckets.dictionaries.idsOf(d, values));
   ingestor.foldRecord(record, position, ids, true);
 }

@@ -111,15 +111,19 @@ export function fillRemembered(batch: EventBatch, schema: Schema, dictionaries: 
   return { ...batch, dims, values };
 }
 
-/** Learns from a batch that comes from the log: nothing is filled in, since what it lacks was unknown then. */
-export function learnRemembered(batch: EventBatch, schema: Schema, dictionaries: Dictionaries): void {
-  const subjects = dictionaries.idsOf(schema.subject, batch.values[schema.subject]!);
+/** What a logged batch says of its subjects. `ids` are those of its values, as for the fold. */
+export function confirmRemembered(
+  batch: EventBatch,
+  ids: readonly Uint32Array[],
+  schema: Schema,
+  dictionaries: Dictionaries,
+): void {
+  const subjects = batch.dims[schema.subject]!;
   for (const dimension of schema.remembered) {
-    const ids = dictionaries.idsOf(dimension, batch.values[dimension]!);
+    const column = batch.dims[dimension]!;
     for (let row = 0; row < batch.count; row++) {
-      const index = batch.dims[dimension]![row]!;
-      if (index === 0) continue;
-      dictionaries.remember(dimension, subjects[batch.dims[schema.subject]![row]!]!, ids[index]!);
+      if (column[row] === 0) continue;
+      dictionaries.confirm(dimension, ids[schema.subject]![subjects[row]!]!, ids[dimension]![column[row]!]!);
     }
   }
 }

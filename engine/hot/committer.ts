@@ -53,8 +53,9 @@ export class Committer {
     return this.#options.buckets.hotCells > this.#options.maxHotCells;
   }
 
-  /** Writes what is due. Failures are kept in `lastError`; what was not written stays in memory. */
+  /** Writes what is due, unless a commit is under way. Failures are kept in `lastError`; what was not written stays in memory. */
   async commitDue(): Promise<void> {
+    if (this.#running !== undefined) return;
     const waited = this.#hasWaited();
     const overfull = this.isOverfull();
     await this.#run((quarterMs, since) => overfull || waited(quarterMs, since)).catch(() => undefined);

@@ -5,9 +5,11 @@ import { FIRST_VALUE_ID, Interner, NONE_ID, OTHER_ID } from "./interner.js";
 /** The interned values of every dimension, and what is remembered of each subject. */
 export class Dictionaries {
   readonly #interners: readonly Interner[];
-  /** Per remembered dimension: value id by subject id. */
+  /** Per remembered dimension: value id by subject id, batches on their way to the log included. */
   readonly #remembered = new Map<number, Uint32Array>();
-  /** Per remembered dimension: subjects whose value changed since the last commit. */
+  /** The same as the log has it: only this may be stored, since a batch under way may be lost. */
+  readonly #logged = new Map<number, Uint32Array>();
+  /** Per remembered dimension: subjects whose logged value changed since the last commit. */
   #changed = new Map<number, Set<number>>();
   /** Per dimension: values that the store has. */
   #stored: number[];
@@ -17,6 +19,7 @@ export class Dictionaries {
     this.#stored = this.#interners.map((interner) => interner.size);
     for (const d of schema.remembered) {
       this.#remembered.set(d, store.remembered(d).slice());
+      this.#logged.set(d, store.remembered(d).slice());
       this.#changed.set(d, new Set());
     }
   }
@@ -42,19 +45,19 @@ export class Dictionaries {
     return this.#remembered.get(dimension)![subjectId] ?? NONE_ID;
   }
 
+  /** A batch on its way to the log says so. */
   remember(dimension: number, subjectId: number, id: number): void {
-    // Subjects that share `(other)` are not one subject.
-    if (subjectId <= OTHER_ID || id <= OTHER_ID) return;
-    let ids = this.#remembered.get(dimension)!;
-    if (subjectId >= ids.length) {
-      const grown = new Uint32Array(Math.max(subjectId + 1, Math.ceil(ids.length * 1.5), 64));
-      grown.set(ids);
-      this.#remembered.set(dimension, grown);
-      ids = grown;
-    }
-    if (ids[subjectId] === id) return;
-    ids[subjectId] = id;
-    this.#changed.get(dimension)!.add(subjectId);
+    setAt(this.#remembered, dimension, subjectId, id);
+  }
+
+  /** A batch in the log says so. */
+  confirm(dimension: number, subjectId: number, id: number): void {
+    if (setAt(this.#logged, dimension, subjectId, id)) this.#changed.get(dimension)!.add(subjectId);
+  }
+
+  /** After replay nothing is under way: what the log has is what is known. */
+  recovered(): void {
+    for (const [dimension, ids] of this.#logged) this.#remembered.set(dimension, ids.slice());
   }
 
   /** What the store does not have yet. Call `written()` once it has, or `notWritten()`. */
@@ -70,7 +73,7 @@ export class Dictionaries {
     const remembered = [...changed].flatMap(([dimension, set]) => {
       if (set.size === 0) return [];
       const subjects = Uint32Array.from(set).sort();
-      const all = this.#remembered.get(dimension)!;
+      const all = this.#logged.get(dimension)!;
       return [{ dimension, subjects, ids: subjects.map((subject) => all[subject]!) }];
     });
     return {
@@ -89,4 +92,20 @@ export class Dictionaries {
 export interface DictionaryChanges extends Pick<StoreCommit, "values" | "remembered"> {
   written(): void;
   notWritten(): void;
+}
+
+/** Sets a remembered value; false when nothing changed. */
+function setAt(tables: Map<number, Uint32Array>, dimension: number, subjectId: number, id: number): boolean {
+  // Subjects that share `(other)` are not one subject.
+  if (subjectId <= OTHER_ID || id <= OTHER_ID) return false;
+  let ids = tables.get(dimension)!;
+  if (subjectId >= ids.length) {
+    const grown = new Uint32Array(Math.max(subjectId + 1, Math.ceil(ids.length * 1.5), 64));
+    grown.set(ids);
+    tables.set(dimension, grown);
+    ids = grown;
+  }
+  if (ids[subjectId] === id) return false;
+  ids[subjectId] = id;
+  return true;
 }

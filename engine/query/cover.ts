@@ -20,8 +20,8 @@ const COARSE = ["year", "month", "week", "day"] as const;
 const SHORTEST_DAY_MS = 22 * HOUR_MS;
 
 /**
- * So far from either end days and weeks are considered; between, months and years do it. Weeks pay where a
- * detour to the next month's first day costs more: less than half of this.
+ * So far from either end of the range, and from where a calendar's seal ends, days and weeks are considered;
+ * between, months and years do it. Weeks pay where a detour to a month's first day costs more: less than half of this.
  */
 const EDGE_MS = 200 * DAY_MS;
 
@@ -42,8 +42,8 @@ interface Lane {
  * buckets are taken, but for quarters, which are always stored (or wait in memory as deltas).
  *
  * The steps: years, months, weeks and days of every calendar; between any two of their borders, hours of UTC where
- * sealed, and quarters. Within 200 days of an end all of them are considered; further inside a longer range
- * months and years only, so that the search costs the same for a year as for thirty.
+ * sealed, and quarters. Within 200 days of an end (of the range, or of a seal) all of them are considered; further
+ * inside a longer range months and years only, so that the search costs the same for a year as for thirty.
  */
 export function cover(buckets: SealedCalendars, fromMs: number, toMs: number): Run[] {
   if (fromMs % QUARTER_MS !== 0 || toMs % QUARTER_MS !== 0) throw new Error("BUG: range within a quarter");
@@ -90,16 +90,24 @@ function oneBucket(buckets: SealedCalendars, fromMs: number, toMs: number): Run 
 
 function lanesOf(buckets: SealedCalendars, fromMs: number, toMs: number): Lane[] {
   const lanes: Lane[] = [];
+  const untils = buckets.calendars.map((zone) => Math.min(toMs, buckets.sealedUntil(zone.name)));
+  const landmarks = [fromMs, ...untils, toMs].filter((ms) => ms >= fromMs).sort((a, b) => a - b);
   for (const grain of COARSE) {
-    for (const zone of buckets.calendars) {
-      const lane = laneOf(zone, grain, fromMs, Math.min(toMs, buckets.sealedUntil(zone.name)));
+    for (const [i, zone] of buckets.calendars.entries()) {
+      const lane = laneOf(zone, grain, fromMs, untils[i]!, landmarks);
       if (lane.starts.length > 0) lanes.push(lane);
     }
   }
   return lanes;
 }
 
-function laneOf(zone: Zone, grain: (typeof COARSE)[number], fromMs: number, untilMs: number): Lane {
+function laneOf(
+  zone: Zone,
+  grain: (typeof COARSE)[number],
+  fromMs: number,
+  untilMs: number,
+  landmarks: readonly number[],
+): Lane {
   const starts: number[] = [];
   const ends: number[] = [];
   const jumps = grain === "day" || grain === "week";
@@ -110,12 +118,15 @@ function laneOf(zone: Zone, grain: (typeof COARSE)[number], fromMs: number, unti
       starts.push(start);
       ends.push(end);
     }
-    start = end;
-    if (jumps && start > fromMs + EDGE_MS && start < untilMs - EDGE_MS) {
-      start = zone.startOf(grain, untilMs - EDGE_MS);
-    }
+    start = jumps ? zone.startOf(grain, nearLandmark(end, landmarks)) : end;
   }
   return { calendar: zone.name, grain, starts, ends };
+}
+
+/** The first instant from `ms` on that is near a landmark. */
+function nearLandmark(ms: number, landmarks: readonly number[]): number {
+  for (const landmark of landmarks) if (ms <= landmark + EDGE_MS) return Math.max(ms, landmark - EDGE_MS);
+  return ms;
 }
 
 /** Every border of a bucket, and both ends of the range, ascending. */

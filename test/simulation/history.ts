@@ -1,0 +1,367 @@
+import { TidemarkError, createEngine, type Grain, type IngestOptions } from "../../engine/index.js";
+import { openMemory } from "../../storage/memory.js";
+import { turn } from "../support/clock.js";
+import type { Dimension, PlainEvent } from "../support/oracle.js";
+import { checkAsk, checkStored, equal, equalLines, type Ask } from "./check.js";
+import { LIMITS, World, countsOf, type Disk, type WorldOptions } from "./world.js";
+
+/** A history as fast-check makes it: small numbers, read by the functions below; 0 is always the plainest choice. */
+export interface Command {
+  readonly kind: number;
+  readonly choice: number;
+  readonly events: readonly number[];
+}
+
+export interface History {
+  readonly setup: number;
+  readonly commands: readonly Command[];
+}
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const QUARTER_MS = 15 * MINUTE_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Moments at which calendars are at their worst. */
+const STARTS = [
+  "2024-02-29T12:07:31Z",
+  "2016-03-13T06:52:10Z", // New York springs forward
+  "2016-11-06T06:10:00Z", // New York falls back
+  "2016-04-02T14:50:00Z", // Lord Howe falls back by half an hour
+  "2026-12-31T23:58:59Z",
+  "2016-10-01T15:20:00Z", // Lord Howe springs forward
+  "2021-01-03T22:59:00Z", // ISO week 53
+].map((text) => Date.parse(text));
+
+const ZONES = [
+  [],
+  ["UTC"],
+  ["America/New_York"],
+  ["Asia/Kathmandu"],
+  ["Australia/Lord_Howe", "America/New_York"],
+  ["Asia/Kolkata", "UTC"],
+];
+const LATENESS_MS = [5 * MINUTE_MS, 0, HOUR_MS];
+const HOT_CELLS = [100_000, 4, 30];
+const STEPS_MS = [SECOND_MS, 1, 20, 15 * SECOND_MS, 61 * SECOND_MS, 6 * MINUTE_MS];
+const JUMPS_MS = [QUARTER_MS, HOUR_MS, 7 * HOUR_MS, DAY_MS, 8 * DAY_MS, 33 * DAY_MS, 370 * DAY_MS];
+/** Event time against the clock; beyond 30 days is too old, beyond 5 minutes ahead too far. */
+const OFFSETS_MS = [
+  0,
+  -SECOND_MS,
+  -14 * MINUTE_MS,
+  -31 * MINUTE_MS,
+  -2 * HOUR_MS,
+  -5 * HOUR_MS,
+  -26 * HOUR_MS,
+  -8 * DAY_MS,
+  -29 * DAY_MS,
+  -40 * DAY_MS,
+  -400 * DAY_MS,
+  2 * MINUTE_MS,
+  5 * MINUTE_MS,
+  5 * MINUTE_MS + 1,
+  DAY_MS,
+  -30 * DAY_MS,
+  -30 * DAY_MS - 1,
+];
+const GRAINS: readonly (Grain | undefined)[] = [undefined, "quarter", "hour", "day", "week", "month", "year"];
+const GROUPS: readonly (readonly Dimension[])[] = [
+  [],
+  ["blog"],
+  ["author"],
+  ["country"],
+  ["blog", "country"],
+  ["country", "author"],
+];
+
+/** Plays a history and holds the engine against the oracle on the way and at the end. Throws at the first lie. */
+export async function play(history: History, disk: Disk): Promise<void> {
+  const player = await Player.start(history.setup, disk);
+  for (const command of history.commands) await player.act(command);
+  await player.finish(history.setup);
+}
+
+class Player {
+  readonly #world: World;
+  readonly #zones: string[];
+  readonly #batches: (readonly PlainEvent[])[] = [];
+  #ids = 0;
+  #keys = 0;
+
+  private constructor(world: World, zones: readonly string[]) {
+    this.#world = world;
+    this.#zones = [...zones];
+  }
+
+  static async start(setup: number, disk: Disk): Promise<Player> {
+    const digit = digits(setup);
+    const nowMs = digit(STARTS);
+    const homeZones = digit(ZONES);
+    const options = { homeZones, allowedLatenessMs: digit(LATENESS_MS), maxHotCells: digit(HOT_CELLS) };
+    return new Player(await World.open(disk, nowMs, options), homeZones);
+  }
+
+  async act(command: Command): Promise<void> {
+    const { kind, choice } = command;
+    const actions = [
+      () => this.#ingest(command),
+      () => this.#ingest(command),
+      () => this.#ingest(command),
+      () => this.#world.clock.advance(pick(STEPS_MS, choice)),
+      () => this.#world.clock.jump(pick(JUMPS_MS, choice)),
+      () => this.#world.engine.checkpoint(),
+      () => this.#world.restart(this.#moreZones(choice)),
+      () => this.#world.crash(this.#moreZones(choice)),
+      () => this.#crashUnderWay(command),
+      () => this.#lostForGood(command),
+      () => this.#resendKey(choice),
+      () => this.#resendEvents(choice),
+      () => this.#ask(choice),
+      () => this.#commitUnderWay(command),
+      () => this.#failedCommit(command),
+    ];
+    await pick(actions, kind)();
+  }
+
+  /** Always two questions; in one history of four every stored byte; in one of sixteen in another order too. */
+  async finish(setup: number): Promise<void> {
+    const world = this.#world;
+    this.#ask(setup);
+    this.#ask(setup >>> 7);
+    if (setup % 4 === 0) {
+      await world.clock.jump(pick([0, HOUR_MS, 40 * DAY_MS, 800 * DAY_MS], setup >>> 4));
+      await world.engine.checkpoint();
+      checkStored(world.engine, world.gate.store, world.oracle);
+      this.#ask(setup >>> 11);
+      if (setup % 16 === 0) await this.#checkReordered(setup);
+    }
+    equal(world.engine.stats().lastCommitError, null, "last commit error");
+    await world.engine.close();
+  }
+
+  async #ingest({ events, choice }: Command): Promise<void> {
+    const batch = this.#batch(events);
+    const options = this.#ingestOptions(choice);
+    await this.#world.send(batch, options, pick(["objects", "ndjson", "json"], choice >>> 4));
+    this.#batches.push(batch);
+  }
+
+  /** A batch on its way when the process dies: perhaps in the log, perhaps not. Its sender sends it again. */
+  async #crashUnderWay({ events, choice }: Command): Promise<void> {
+    const world = this.#world;
+    const batch = this.#batch(events);
+    const options: IngestOptions = { ...this.#ingestOptions(choice), idempotencyKey: `k${++this.#keys}` };
+    const sentAt = world.now;
+    const isLogged = pick([false, true], choice >>> 6);
+    if (!isLogged) world.gate.log.mode = "hold";
+    const posted = world.post(batch, options).then(
+      (reply) => reply.accepted > 0,
+      () => false,
+    );
+    // A reply without an event is given without the log, and its retry is judged anew.
+    const isClaimed = isLogged && (await posted);
+    if (choice % 2 === 1) await world.clock.advance(11 * SECOND_MS);
+    await world.crash(this.#moreZones(choice));
+    await world.send(batch, options, "objects", isClaimed ? sentAt : world.now);
+    this.#batches.push(batch);
+  }
+
+  /** A batch that never reached the log and that nobody sends again: nothing may remain of it. */
+  async #lostForGood({ events, choice }: Command): Promise<void> {
+    const world = this.#world;
+    world.gate.log.mode = "hold";
+    void world.post(this.#batch(events), { backfill: true }).catch(() => undefined);
+    await world.clock.advance(16 * MINUTE_MS);
+    await world.crash(this.#moreZones(choice));
+  }
+
+  async #resendKey(choice: number): Promise<void> {
+    const world = this.#world;
+    const [key, known] = [...world.keyed].at(choice % Math.max(1, world.keyed.size)) ?? [];
+    if (key === undefined || known === undefined) return;
+    const options = { idempotencyKey: key };
+    if (world.now - known.receivedAt >= LIMITS.dedupeWindowMs) {
+      if (this.#isPlain(known.events)) await world.send(known.events, options);
+      return;
+    }
+    const again = await world.post(known.events, options, known.via);
+    equal(countsOf(again), countsOf(known.reply), "counts of the repeated reply");
+    equal(again.position, known.reply.position, "position of the repeated reply");
+    const other = [...known.events, ...known.events];
+    await world.post(other, options, known.via).then(
+      () => equal(true, false, "another body under a used key was taken"),
+      (error: unknown) => equal((error as TidemarkError).code, "idempotency-conflict", "code of the refusal"),
+    );
+  }
+
+  async #resendEvents(choice: number): Promise<void> {
+    const batch = this.#batches.at(choice % Math.max(1, this.#batches.length));
+    if (batch === undefined || !this.#isPlain(batch)) return;
+    await this.#world.send(batch, { backfill: choice % 2 === 1 });
+  }
+
+  /** Events that come while a commit is on its way to the disk, and questions in between. */
+  async #commitUnderWay(command: Command): Promise<void> {
+    const { clock, engine, gate } = this.#world;
+    gate.store.mode = "hold";
+    const commit = engine.checkpoint();
+    await turn();
+    await this.#ingest(command);
+    this.#ask(command.choice);
+    await clock.advance(pick([0, 2 * SECOND_MS, 16 * MINUTE_MS], command.choice));
+    equal(engine.stats().lastCommitError, null, "error while a commit is under way");
+    const next = engine.checkpoint();
+    gate.store.mode = "pass";
+    gate.store.release();
+    await Promise.all([commit, next]);
+    this.#ask(command.choice >>> 3);
+  }
+
+  async #failedCommit(command: Command): Promise<void> {
+    const { clock, engine, gate } = this.#world;
+    gate.store.mode = "fail";
+    await engine.checkpoint().catch(() => undefined);
+    await this.#ingest(command);
+    await clock.advance(16 * MINUTE_MS);
+    this.#ask(command.choice);
+    gate.store.mode = "pass";
+    await engine.checkpoint();
+  }
+
+  #ask(choice: number): void {
+    const { engine, oracle } = this.#world;
+    checkAsk(engine, oracle, this.#question(choice));
+  }
+
+  #question(choice: number): Ask {
+    const digit = digits(choice);
+    const groupBy = digit(GROUPS);
+    const grain = digit(GRAINS);
+    const zone = digit(["UTC", ...this.#zones, "America/St_Johns"]);
+    const before = digit([QUARTER_MS, 5 * HOUR_MS, 3 * DAY_MS, 45 * DAY_MS, 900 * DAY_MS]);
+    const now = this.#world.now - (this.#world.now % QUARTER_MS);
+    const after = digit([HOUR_MS, QUARTER_MS, -QUARTER_MS, -2 * HOUR_MS, 40 * DAY_MS]);
+    const from = now - before;
+    const to = Math.max(from + QUARTER_MS, now + after);
+    // So many quarters of 900 days are more than one answer may have.
+    const tooFine = to - from > 400 * DAY_MS && (grain === "quarter" || grain === "hour");
+    return {
+      from,
+      to,
+      zone,
+      groupBy,
+      ...(grain === undefined || tooFine ? {} : { grain }),
+      ...(groupBy.length === 2
+        ? { filter: { [groupBy[0]!]: pick([["b1", "c1"], [null], ["nobody"]], choice) } }
+        : {}),
+    };
+  }
+
+  /** The same events to a new engine, in another order and other batches, give the same bytes. */
+  async #checkReordered(setup: number): Promise<void> {
+    const { clock, engine, options, oracle } = this.#world;
+    const other = clock.fork();
+    const storage = openMemory();
+    const fresh = await createEngine({
+      ...options,
+      maxHotCells: pick(HOT_CELLS, setup >>> 5),
+      storage,
+      scheduler: other.scheduler,
+    });
+    // The log holds authors filled in; those left open were unknown, so the second engine must not guess either.
+    const events = shuffled(oracle.accepted, setup).map(({ id: _id, ...event }) => event);
+    const byAuthor = [
+      events.filter((e) => e.author === undefined),
+      events.filter((e) => e.author !== undefined),
+    ];
+    for (const part of byAuthor) {
+      for (let at = 0, size = 1 + (setup % 5); at < part.length; at += size) {
+        await fresh.ingest(part.slice(at, at + size), { backfill: true });
+        if ((at + setup) % 3 === 0) await fresh.checkpoint();
+      }
+    }
+    await clock.jump(2 * MINUTE_MS);
+    await other.jump(2 * MINUTE_MS);
+    await engine.checkpoint();
+    await fresh.checkpoint();
+    equalLines([...fresh.canonicalRows()], [...engine.canonicalRows()], "stored state of another order");
+    await fresh.close();
+  }
+
+  #ingestOptions(choice: number): IngestOptions {
+    return {
+      ...(choice % 3 === 2 ? { backfill: true } : {}),
+      ...(choice % 4 === 3 ? { idempotencyKey: `k${++this.#keys}` } : {}),
+    };
+  }
+
+  #moreZones(choice: number): WorldOptions {
+    if (choice % 8 !== 7) return {};
+    const added = pick(["America/New_York", "Asia/Kolkata"], choice >>> 3);
+    if (!this.#zones.includes(added)) this.#zones.push(added);
+    return { homeZones: [...this.#zones] };
+  }
+
+  #batch(seeds: readonly number[]): PlainEvent[] {
+    return seeds.map((seed) => this.#event(seed));
+  }
+
+  #event(seed: number): PlainEvent {
+    const digit = digits(seed);
+    const offset = digit(OFFSETS_MS);
+    const blog = digit(["b0", "b1", "b2", "__proto__"]);
+    const viewer = digit([undefined, "v0", "v1", "v2", "v3"]);
+    const author = digit([undefined, "a0", undefined, "a1", undefined]);
+    const country = digit(["c0", "c1", undefined]);
+    const id = digit([undefined, "fresh", "used"]);
+    const type = digit(["view", "view", "created"] as const);
+    return {
+      type,
+      ts: this.#world.now + offset,
+      blog,
+      ...(viewer === undefined ? {} : { viewer }),
+      ...(author === undefined ? {} : { author }),
+      ...(country === undefined ? {} : { country }),
+      ...(id === undefined ? {} : { id: this.#id(id) }),
+    };
+  }
+
+  /** A new id, or the last one where it is certain whether the window still holds it. */
+  #id(kind: string): string {
+    const last = `i${this.#ids}`;
+    return kind === "used" && this.#isCertain(last) ? last : `i${++this.#ids}`;
+  }
+
+  /** An id is kept for one window, and at most a quarter of one longer. */
+  #isCertain(id: string): boolean {
+    const age = this.#world.oracle.ageOf(id, this.#world.now);
+    return age === undefined || age < LIMITS.dedupeWindowMs || age > LIMITS.dedupeWindowMs * 1.25;
+  }
+
+  #isPlain(events: readonly PlainEvent[]): boolean {
+    return events.every(({ id }) => id === undefined || this.#isCertain(id));
+  }
+}
+
+function pick<T>(choices: readonly T[], number: number): T {
+  return choices[number % choices.length]!;
+}
+
+/** Reads a number as mixed-radix digits, each a choice. */
+function digits(number: number): <T>(choices: readonly T[]) => T {
+  let rest = number;
+  return (choices) => {
+    const choice = pick(choices, rest);
+    rest = Math.floor(rest / choices.length);
+    return choice;
+  };
+}
+
+function shuffled<T>(items: readonly T[], seed: number): T[] {
+  const order = items.map(
+    (item, i) => [Math.imul(i + 1, 0x9e37_79b1) ^ Math.imul(seed + i, 0x85eb_ca6b), item] as const,
+  );
+  return order.sort(([a], [b]) => a - b).map(([, item]) => item);
+}

@@ -1,0 +1,462 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import t from "tap";
+import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type LogRecord } from "../../engine/log.js";
+import type { CellBlock } from "../../engine/store.js";
+import { TidemarkError } from "../../engine/errors.js";
+import { blockChecksum, decodeBlock, decodeRow, encodeBlock } from "../../storage/block-codec.js";
+import { ByteReader, ByteWriter } from "../../storage/bytes.js";
+import { crc32c } from "../../storage/crc32c.js";
+import { checkFormat, encodeFormat } from "../../storage/format.js";
+import {
+  bucketKey,
+  HEAD,
+  logKey,
+  metaKey,
+  pageKey,
+  positionOf,
+  startOf,
+  VALUES,
+} from "../../storage/keys.js";
+import { decodeRecord, encodeRecord } from "../../storage/log-codec.js";
+import * as codec from "../../storage/store-codec.js";
+import { anyBlock, anyRecord, block, plainRecord, record } from "./samples.js";
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+function codeOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof TidemarkError) return error.code;
+    throw error;
+  }
+  return "none";
+}
+
+const SAMPLE_RECORD: LogRecord = {
+  receivedAt: 1_750_000_000_000,
+  events: {
+    count: 3,
+    flags: Uint8Array.of(FLAG_VIEWER, FLAG_CREATED, FLAG_VIEWER | FLAG_ID),
+    ts: Float64Array.of(1_750_000_000_000, 1_750_000_000_040, 1_749_999_999_990),
+    dims: [Uint32Array.of(1, 2, 1), Uint32Array.of(0, 0, 1), Uint32Array.of(0, 0, 0)],
+    values: [["a", "über"], ["anna"], []],
+    viewerLo: Uint32Array.of(0x0102_0304, 0, 0xffff_fffe),
+    viewerHi: Uint16Array.of(0x0506, 0, 0x8000),
+    idLo: Uint32Array.of(0, 0, 0xdead_beef),
+    idHi: Uint32Array.of(0, 0, 0x0bad_cafe),
+  },
+  claim: { key: "k", bodyHash: "0123456789abcdef", reply: "{}" },
+};
+
+const SAMPLE_BLOCK: CellBlock = {
+  rollup: 4,
+  arity: 2,
+  count: 3,
+  keys: Uint32Array.of(2, 3, 2, 5, 300, 0),
+  views: Float64Array.of(1, 300, 2 ** 40),
+  anonymous: Float64Array.of(0, 1, 0),
+  created: new Float64Array(3),
+  tokenStart: Uint32Array.of(0, 1, 4, 4),
+  tokens: Uint32Array.of(0x8000_0001, 5, 70, 0xffff_ffff),
+  dense: new Map(),
+};
+
+const HEAD_KEY = bucketKey(0, "hour", HEAD, 3_600_000);
+const META_KEY = metaKey("meta");
+const SAMPLE_HEAD: codec.HeadRecord = {
+  revision: 2,
+  position: 300,
+  blocks: [{ rollup: 4, rows: 3, sizeBytes: 90, checksum: 0xcafe_f00d }],
+};
+const SAMPLE_META: codec.MetaRecord = {
+  meta: {
+    schema: "s",
+    generation: 7,
+    position: 300,
+    watermark: 1_750_000_000_000,
+    sealedUntil: { UTC: Number.NEGATIVE_INFINITY },
+    dedupeFrom: 1,
+  },
+  counts: { buckets: 130, values: [3, 0], rememberedPages: [0, 1] },
+};
+const PAGE_KEY = pageKey(VALUES, 1, 0);
+
+/** What FORMAT.md shows, by the name of its example. */
+const EXAMPLES: Readonly<Record<string, Uint8Array>> = {
+  "log record": encodeRecord(5, SAMPLE_RECORD),
+  "cell block": encodeBlock(SAMPLE_BLOCK),
+  "bucket head": codec.encodeHead(HEAD_KEY, SAMPLE_HEAD),
+  meta: codec.encodeMeta(META_KEY, SAMPLE_META),
+  number: codec.encodeNumber(metaKey("generation"), 300),
+  texts: codec.encodeTexts(PAGE_KEY, ["a", "ü"]),
+  format: encodeFormat(),
+  "log key": logKey(5),
+  "head key": HEAD_KEY,
+  "page key": PAGE_KEY,
+};
+
+t.test("CRC32C is that of RFC 3720, in one piece or in several", async (t) => {
+  const ascending = Uint8Array.from({ length: 32 }, (_, i) => i);
+  t.equal(crc32c(new Uint8Array(32)), 0x8a91_36aa);
+  t.equal(crc32c(new Uint8Array(32).fill(0xff)), 0x62a8_ab43);
+  t.equal(crc32c(ascending), 0x46dd_794e);
+  t.equal(crc32c(ascending.toReversed()), 0x113f_db5c);
+  t.equal(crc32c(new TextEncoder().encode("123456789")), 0xe306_9283);
+  t.equal(crc32c(new Uint8Array(0)), 0);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(60), fc.nat(60), (bytes, a, b) => {
+      const [low, high] = [Math.min(a, b, bytes.length), Math.min(Math.max(a, b), bytes.length)];
+      const parts = crc32c(bytes, high, bytes.length, crc32c(bytes, low, high, crc32c(bytes, 0, low)));
+      assert.equal(parts, crc32c(bytes));
+    }),
+  );
+});
+
+t.test("numbers and texts are read back as written, and never past the end", async (t) => {
+  const edges = [0, 1, 127, 128, 2 ** 14 - 1, 2 ** 14, 2 ** 28 - 1, 2 ** 28, 2 ** 32, 2 ** 53 - 1];
+  const writer = new ByteWriter();
+  for (const edge of edges) writer.varint(edge);
+  const bytes = writer.take();
+  const reader = new ByteReader(bytes, "The sample");
+  t.same(
+    edges.map(() => reader.varint()),
+    edges,
+  );
+  reader.finish();
+  for (let end = 0; end < bytes.length; end++) {
+    const short = new ByteReader(bytes, "The sample", 0, end);
+    t.equal(
+      codeOf(() => edges.forEach(() => short.varint())),
+      "storage-damaged",
+    );
+  }
+  for (const bad of [-1, 0.5, 2 ** 53, Number.NaN, Infinity]) t.throws(() => writer.varint(bad), /BUG/);
+  t.throws(() => writer.text("half \ud800 pair"), /BUG/);
+  writer.length = 0;
+  fc.assert(
+    fc.property(fc.string({ unit: "grapheme" }), fc.maxSafeNat(), fc.double(), (text, whole, double) => {
+      writer.text(text);
+      writer.varint(whole);
+      writer.f64(double);
+      const back = new ByteReader(writer.take(), "The sample");
+      assert.deepEqual([back.text(), back.varint(), back.f64()], [text, whole, double]);
+      back.finish();
+    }),
+  );
+  const tooLong = new ByteReader(new Uint8Array(9).fill(0xff), "The sample");
+  t.equal(
+    codeOf(() => tooLong.varint()),
+    "storage-damaged",
+  );
+  t.equal(
+    codeOf(() => new ByteReader(Uint8Array.of(200, 1), "The sample").text()),
+    "storage-damaged",
+  );
+  t.equal(
+    codeOf(() => new ByteReader(Uint8Array.of(200, 1), "The sample").count(1)),
+    "storage-damaged",
+  );
+});
+
+t.test("the order of keys is the order of the numbers in them", async (t) => {
+  fc.assert(
+    fc.property(fc.maxSafeNat(), fc.maxSafeNat(), (a, b) => {
+      assert.equal(Math.sign(Buffer.compare(logKey(a), logKey(b))), Math.sign(a - b));
+      assert.equal(positionOf(logKey(a)), a);
+    }),
+  );
+  const start = fc.integer({ min: -(2 ** 50), max: 2 ** 50 });
+  const part = fc.tuple(fc.nat(3), fc.constantFrom("quarter", "day", "year" as const), fc.nat(2), start);
+  const order = ["quarter", "day", "year"];
+  fc.assert(
+    fc.property(part, part, (a, b) => {
+      const rank = ([c, g, r, s]: typeof a): number[] => [c, order.indexOf(g), r, s];
+      const differs = rank(a).findIndex((number, i) => number !== rank(b)[i]);
+      const expected = differs < 0 ? 0 : Math.sign(rank(a)[differs]! - rank(b)[differs]!);
+      assert.equal(Math.sign(Buffer.compare(bucketKey(...a), bucketKey(...b))), expected);
+      assert.equal(startOf(bucketKey(...a)), a[3]);
+    }),
+  );
+  t.pass("held for every sample");
+});
+
+t.test("FORMAT.md shows the bytes as they are", async (t) => {
+  const text = readFileSync(new URL("../../storage/FORMAT.md", import.meta.url), "utf8");
+  const shown = new Map(
+    [...text.matchAll(/^Example, ([^:\n]+):\n\n((?: {4}[^\n]*\n)+)/gm)].map(([, name, lines]) => [
+      name!,
+      lines!.replaceAll(/ +·[^\n]*/g, "").replaceAll(/\s/g, ""),
+    ]),
+  );
+  t.same([...shown.keys()].sort(), Object.keys(EXAMPLES).sort());
+  for (const [name, bytes] of Object.entries(EXAMPLES)) t.equal(shown.get(name), hex(bytes), name);
+});
+
+t.test("the samples of FORMAT.md are read back", async (t) => {
+  t.same(plainRecord(decodeRecord(5, EXAMPLES["log record"]!)), plainRecord(SAMPLE_RECORD));
+  assert.deepEqual(decodeBlock(EXAMPLES["cell block"]!, "The block"), SAMPLE_BLOCK);
+  t.same(codec.decodeHead(HEAD_KEY, EXAMPLES["bucket head"]!, "The head"), SAMPLE_HEAD);
+  t.same(codec.decodeMeta(META_KEY, EXAMPLES["meta"]!), SAMPLE_META);
+  t.equal(codec.decodeNumber(metaKey("generation"), EXAMPLES["number"]!, "It"), 300);
+  t.same(codec.decodeTexts(PAGE_KEY, EXAMPLES["texts"]!, "The page"), ["a", "ü"]);
+  checkFormat(EXAMPLES["format"]!);
+  const ids = Uint32Array.from({ length: codec.PAGE_SUBJECTS }, (_, i) => (i % 3 === 0 ? i * 4_000_000 : 0));
+  t.same(codec.decodeIds(PAGE_KEY, codec.encodeIds(PAGE_KEY, ids), "The page"), ids);
+});
+
+t.test("log records and blocks of any shape are read back as written", async (t) => {
+  fc.assert(
+    fc.property(anyRecord, fc.maxSafeNat(), (sample, position) => {
+      const read = decodeRecord(position, encodeRecord(position, sample));
+      assert.deepEqual(plainRecord(read), plainRecord(sample));
+      assert.equal(read.events.ts.length, sample.events.count);
+    }),
+    { numRuns: 200 },
+  );
+  fc.assert(
+    fc.property(anyBlock, (sample) => {
+      assert.deepEqual(decodeBlock(encodeBlock(sample), "The block"), sample);
+    }),
+    { numRuns: 150 },
+  );
+  t.pass("held for every sample");
+});
+
+t.test("dictionaries of one, two and four bytes to an index keep every event's value", async (t) => {
+  for (const size of [1, 255, 256, 65_535, 65_536, 70_000]) {
+    const values = Array.from({ length: size }, (_, i) => `v${i}`);
+    const sample = record(1, size + 1);
+    const dims = [Uint32Array.from({ length: size + 1 }, (_, i) => i)];
+    const wide = { ...sample, events: { ...sample.events, dims, values: [values] } };
+    const { events } = decodeRecord(1, encodeRecord(1, wide));
+    t.same(events.dims, dims, `${size} values`);
+    t.equal(events.values[0]!.at(-1), values.at(-1));
+    const beyond = { ...wide.events, dims: [dims[0]!.with(0, size + 1)] };
+    t.throws(() => encodeRecord(1, { ...wide, events: beyond }), /BUG/);
+  }
+});
+
+t.test("events that cannot be are bugs", async (t) => {
+  const { events } = record(1);
+  for (const time of [0.5, Number.NaN, Infinity, 2 ** 52]) {
+    const bad = { ...events, ts: Float64Array.of(0, time) };
+    t.throws(() => encodeRecord(1, { receivedAt: 0, events: bad }), /BUG/, `${time}`);
+  }
+  t.throws(
+    () => encodeRecord(1, { receivedAt: 0, events: { ...events, flags: Uint8Array.of(16, 0) } }),
+    /BUG/,
+  );
+});
+
+t.test("one row is found in a block as the whole block has it", async (t) => {
+  fc.assert(
+    fc.property(
+      anyBlock,
+      fc.nat(),
+      fc.array(fc.nat(300), { minLength: 3, maxLength: 3 }),
+      (sample, pick, other) => {
+        const bytes = encodeBlock(sample);
+        const { arity, count, keys } = sample;
+        const absent = Uint32Array.from(other.slice(0, arity));
+        const key = count === 0 ? absent : keys.slice((pick % count) * arity, ((pick % count) + 1) * arity);
+        for (const wanted of [key, absent]) {
+          const row = rowOf(sample, wanted);
+          const found = decodeRow(bytes, wanted, "The block");
+          assert.equal(found === undefined, row < 0);
+          if (found === undefined) continue;
+          const [start, end] = [sample.tokenStart[row]!, sample.tokenStart[row + 1]!];
+          assert.deepEqual(found, {
+            rollup: sample.rollup,
+            arity,
+            count: 1,
+            keys: wanted,
+            views: sample.views.slice(row, row + 1),
+            anonymous: sample.anonymous.slice(row, row + 1),
+            created: sample.created.slice(row, row + 1),
+            tokenStart: Uint32Array.of(0, end - start),
+            tokens: sample.tokens.slice(start, end),
+            dense: new Map(sample.dense.has(row) ? [[0, sample.dense.get(row)!]] : []),
+          });
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+  t.pass("held for every sample");
+});
+
+function rowOf({ keys, arity, count }: CellBlock, key: Uint32Array): number {
+  for (let row = 0; row < count; row++) {
+    if (key.every((id, i) => keys[row * arity + i] === id)) return row;
+  }
+  return -1;
+}
+
+t.test("a row is found without reading the groups that it is not in", async (t) => {
+  const wide = block(
+    1,
+    Array.from({ length: 2000 }, (_, i) => [2 * i]),
+  );
+  const bytes = encodeBlock(wide);
+  bytes[bytes.length - 1]! ^= 1;
+  t.equal(decodeRow(bytes, Uint32Array.of(20), "The block")?.views[0], 11);
+  t.equal(decodeRow(bytes, Uint32Array.of(21), "The block"), undefined);
+  t.equal(
+    codeOf(() => decodeRow(bytes, Uint32Array.of(3998), "The block")),
+    "storage-damaged",
+  );
+  t.equal(
+    codeOf(() => decodeBlock(bytes, "The block")),
+    "storage-damaged",
+  );
+  t.throws(() => decodeRow(bytes, Uint32Array.of(1, 2), "The block"), /BUG/);
+});
+
+/** Every kind of record, with the function that reads it. */
+const READERS: readonly (readonly [name: string, bytes: Uint8Array, read: (bytes: Uint8Array) => unknown])[] =
+  [
+    ["log record", EXAMPLES["log record"]!, (bytes) => decodeRecord(5, bytes)],
+    ["cell block", EXAMPLES["cell block"]!, (bytes) => decodeBlock(bytes, "It")],
+    ["bucket head", EXAMPLES["bucket head"]!, (bytes) => codec.decodeHead(HEAD_KEY, bytes, "It")],
+    ["meta", EXAMPLES["meta"]!, (bytes) => codec.decodeMeta(META_KEY, bytes)],
+    ["number", EXAMPLES["number"]!, (bytes) => codec.decodeNumber(metaKey("generation"), bytes, "It")],
+    ["texts", EXAMPLES["texts"]!, (bytes) => codec.decodeTexts(PAGE_KEY, bytes, "It")],
+    ["format", EXAMPLES["format"]!, (bytes) => checkFormat(bytes)],
+  ];
+
+t.test("no bit of a record can turn, and no byte be lost or added, unnoticed", async (t) => {
+  for (const [name, good, read] of READERS) {
+    t.equal(
+      codeOf(() => read(good)),
+      "none",
+    );
+    for (let at = 0; at < good.length; at++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const bad = good.slice();
+        bad[at]! ^= 1 << bit;
+        assert.equal(
+          codeOf(() => read(bad)),
+          "storage-damaged",
+          `${name}, byte ${at}, bit ${bit}`,
+        );
+      }
+      assert.equal(
+        codeOf(() => read(good.slice(0, at))),
+        "storage-damaged",
+        `${name}, cut at ${at}`,
+      );
+    }
+    t.equal(
+      codeOf(() => read(Uint8Array.of(...good, 0))),
+      "storage-damaged",
+      `${name}, one byte more`,
+    );
+  }
+});
+
+t.test("any damage of a large record is noticed", async (t) => {
+  const damage = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  fc.assert(
+    fc.property(anyBlock, anyRecord, damage, (sample, logged, places) => {
+      for (const [good, read] of [
+        [encodeBlock(sample), (bytes: Uint8Array) => decodeBlock(bytes, "It")],
+        [encodeRecord(1, logged), (bytes: Uint8Array) => decodeRecord(1, bytes)],
+      ] as const) {
+        const bad = good.slice();
+        for (const [place, mask] of places) bad[place % bad.length]! ^= mask;
+        if (Buffer.compare(bad, good) === 0) continue;
+        assert.equal(
+          codeOf(() => read(bad)),
+          "storage-damaged",
+        );
+      }
+    }),
+    { numRuns: 150 },
+  );
+  t.pass("held for every sample");
+});
+
+t.test("a good record in the wrong place is damage", async (t) => {
+  t.equal(
+    codeOf(() => decodeRecord(6, EXAMPLES["log record"]!)),
+    "storage-damaged",
+  );
+  const otherHour = bucketKey(0, "hour", HEAD, 7_200_000);
+  t.equal(
+    codeOf(() => codec.decodeHead(otherHour, EXAMPLES["bucket head"]!, "It")),
+    "storage-damaged",
+  );
+  t.equal(
+    codeOf(() => codec.decodeTexts(pageKey(VALUES, 2, 0), EXAMPLES["texts"]!, "It")),
+    "storage-damaged",
+  );
+  t.equal(
+    codeOf(() => codec.decodeTexts(HEAD_KEY, EXAMPLES["bucket head"]!, "It")),
+    "storage-damaged",
+  );
+  const other = encodeBlock({ ...SAMPLE_BLOCK, views: SAMPLE_BLOCK.views.with(0, 2) });
+  t.not(blockChecksum(other, "It"), blockChecksum(EXAMPLES["cell block"]!, "It"));
+});
+
+/** Puts the right checksum at the end of a framed record. */
+function reframe(bytes: Uint8Array, key: Uint8Array): Uint8Array {
+  const end = bytes.length - 4;
+  Buffer.from(bytes.buffer, bytes.byteOffset).writeUInt32LE(crc32c(bytes, 0, end, crc32c(key)), end);
+  return bytes;
+}
+
+t.test("a record of a later version is named as such", async (t) => {
+  const later = EXAMPLES["log record"]!.slice();
+  later[1] = 2;
+  t.equal(
+    codeOf(() => decodeRecord(5, reframe(later, logKey(5)))),
+    "storage-version",
+  );
+  const laterBlock = Buffer.from(encodeBlock(block(1, [[2]])));
+  laterBlock[1] = 2;
+  const indexEnd = 24 + 16;
+  laterBlock.writeUInt32LE(crc32c(laterBlock, 0, indexEnd), indexEnd);
+  t.equal(
+    codeOf(() => decodeBlock(laterBlock, "The block")),
+    "storage-version",
+  );
+  t.throws(() => checkFormat(encodeFormat(2)), { code: "storage-version", message: /version 2/ });
+});
+
+t.test("nonsense under a right checksum is read or refused, but nothing else happens", async (t) => {
+  const place = fc.tuple(fc.nat(), fc.oneof(fc.constantFrom(0, 1, 127, 128, 255), fc.nat(255)));
+  const places = fc.array(place, { minLength: 1, maxLength: 6 });
+  const framed: [Uint8Array, Uint8Array, (bytes: Uint8Array) => unknown][] = [
+    [EXAMPLES["log record"]!, logKey(5), (bytes) => decodeRecord(5, bytes)],
+    [EXAMPLES["bucket head"]!, HEAD_KEY, (bytes) => codec.decodeHead(HEAD_KEY, bytes, "It")],
+    [EXAMPLES["meta"]!, META_KEY, (bytes) => codec.decodeMeta(META_KEY, bytes)],
+    [EXAMPLES["texts"]!, PAGE_KEY, (bytes) => codec.decodeTexts(PAGE_KEY, bytes, "It")],
+  ];
+  fc.assert(
+    fc.property(places, (changes) => {
+      for (const [good, key, read] of framed) {
+        const bytes = good.slice();
+        for (const [at, value] of changes) bytes[2 + (at % (bytes.length - 6))] = value;
+        codeOf(() => read(reframe(bytes, key)));
+      }
+      const bytes = Buffer.from(EXAMPLES["cell block"]!);
+      const indexEnd = 24 + 20;
+      for (const [at, value] of changes) bytes[4 + (at % (bytes.length - 4))] = value;
+      bytes.writeUInt32LE(1, 16);
+      bytes.writeUInt32LE(0, 24);
+      bytes.writeUInt32LE(bytes.length - indexEnd - 4, 20);
+      bytes.writeUInt32LE(crc32c(bytes, indexEnd + 4), 28);
+      bytes.writeUInt32LE(crc32c(bytes, 0, indexEnd), indexEnd);
+      codeOf(() => decodeBlock(bytes, "It"));
+      codeOf(() => decodeRow(bytes, Uint32Array.of(2, 5), "It"));
+    }),
+    { numRuns: 3000 },
+  );
+  t.pass("held for every sample");
+});
