@@ -28,7 +28,7 @@ const say = (message: unknown): void => socket.send(JSON.stringify(message));
 
 socket.on("open", () => say({ type: "connection_init", payload: token === undefined ? {} : { token } }));
 socket.on("message", (data) => {
-  const { type, payload } = JSON.parse(String(data)) as Message;
+  const { type, payload } = JSON.parse((data as Buffer).toString("utf8")) as Message;
   if (type === "connection_ack") say({ type: "subscribe", id: "blogs", payload: { query } });
   if (type === "error") console.error(payload.detail);
   if (type === "snapshot") {

@@ -42,7 +42,7 @@ export interface Problem {
   readonly status: number;
   readonly detail: string;
   readonly instance?: string;
-  /** Opaque; only with `internal`. The log has the same. */
+  /** Opaque; with `internal` and failures of the store. The log has the same. */
   readonly trace?: string;
   readonly [extra: string]: unknown;
 }
@@ -56,34 +56,52 @@ export function problemType(code: string): string {
   return `/errors/${code}`;
 }
 
+/** What clients are told of the store: its own sentences name folders, and are for the log. */
+const STORAGE_DETAILS: Partial<Record<ErrorCode, string>> = {
+  "storage-full": "The server's disk is full. Nothing that was acknowledged is lost; send this again later.",
+  "storage-failed": "The store cannot be written now. Whether this was kept is unknown; send it again later.",
+  "storage-damaged": "The store is damaged where this needs it. The log of the server says more.",
+  "storage-version": "The store was written by another version. The log of the server says more.",
+};
+
 /**
  * The reply for anything thrown. What is not a `TidemarkError`, an `HttpProblem` or a client error of Fastify's
- * is `internal`: `onInternal` gets it with the trace id, the client gets the trace id only.
+ * is `internal`: `log` gets it with the trace id, the client gets the trace id only. So it is with failures of the store.
  */
 export function problemReply(
   error: unknown,
   instance: string | undefined,
-  onInternal: (error: unknown, trace: string) => void,
+  log: (error: unknown, trace: string) => void,
 ): ProblemReply {
-  if (error instanceof TidemarkError && error.code !== "internal") return fromTidemark(error, instance);
+  if (error instanceof TidemarkError && error.code !== "internal") return fromTidemark(error, instance, log);
   if (error instanceof HttpProblem) {
     return { problem: problem(error.code, error.message, instance), headers: error.headers };
   }
   const known = fromFramework(error);
   if (known !== undefined) return { problem: problem(known[0], known[1], instance), headers: {} };
-  const trace = randomBytes(8).toString("hex");
-  onInternal(error, trace);
   const detail = "This is a fault of the server. Its log says more under the trace id.";
-  return { problem: problem("internal", detail, instance, { trace }), headers: {} };
+  return { problem: problem("internal", detail, instance, traced(error, log)), headers: {} };
 }
 
-function fromTidemark(error: TidemarkError, instance: string | undefined): ProblemReply {
+function fromTidemark(
+  error: TidemarkError,
+  instance: string | undefined,
+  log: (error: unknown, trace: string) => void,
+): ProblemReply {
   const { retryAfterS, ...extra } = error.extra;
+  const headers = headersFor(error.code, extra, retryAfterS);
+  const storage = STORAGE_DETAILS[error.code];
+  if (storage !== undefined) {
+    return { problem: problem(error.code, storage, instance, traced(error, log)), headers };
+  }
   const errors = error.pointer === undefined ? {} : { errors: [{ pointer: error.pointer }] };
-  return {
-    problem: problem(error.code, error.message, instance, { ...extra, ...errors }),
-    headers: headersFor(error.code, extra, retryAfterS),
-  };
+  return { problem: problem(error.code, error.message, instance, { ...extra, ...errors }), headers };
+}
+
+function traced(error: unknown, log: (error: unknown, trace: string) => void): { trace: string } {
+  const trace = randomBytes(8).toString("hex");
+  log(error, trace);
+  return { trace };
 }
 
 /** What RFC 9110 wants beside the status. */

@@ -5,7 +5,7 @@ import { PROBLEM_TYPE, problemReply } from "./problem.js";
 /** Sends any thrown thing as problem+json. Faults of the server are logged under their trace id. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { problem, headers } = problemReply(error, pathOf(request), (cause, trace) => {
-    request.log.error({ err: cause, trace }, "internal error");
+    request.log.error({ err: cause, trace }, "request failed");
   });
   const body = Buffer.from(JSON.stringify(problem));
   reply

@@ -8,6 +8,14 @@ import type { Watermark } from "./watermark.js";
 /** Late events wait this long for others of their bucket: one rewrite for all of them. */
 const LATE_COMMIT_AFTER_MS = 10_000;
 
+/**
+ * After a commit, sealing waits this many times as long as it took: a backfill, which moves the watermark with every
+ * batch, spends at most a fifth of its time on rewriting buckets. Answers do not wait: they include the deltas.
+ */
+const REST_FACTOR = 4;
+/** After a failed commit: time for whatever was wrong to pass. */
+const REST_AFTER_FAILURE_MS = 1000;
+
 export interface CommitterOptions {
   readonly buckets: Buckets;
   readonly watermark: Watermark;
@@ -23,6 +31,7 @@ export class Committer {
   readonly #options: CommitterOptions;
   #running: Promise<void> | undefined;
   #sealedQuarter: number;
+  #restUntil = Number.NEGATIVE_INFINITY;
   #commits = 0;
   #lastError: Error | null = null;
 
@@ -41,7 +50,7 @@ export class Committer {
 
   /** Has the watermark sealed another quarter since the last commit? Cheap: asked after every batch. */
   isSealDue(): boolean {
-    return this.#sealUntil() > this.#sealedQuarter;
+    return this.#options.scheduler.now() >= this.#restUntil && this.#sealUntil() > this.#sealedQuarter;
   }
 
   /** Is there anything else to write: late events that have waited, or too many cells in memory? */
@@ -69,6 +78,7 @@ export class Committer {
 
   async #run(include: (quarterMs: number, since: number) => boolean): Promise<void> {
     const { buckets, watermark, dedupeFrom, scheduler } = this.#options;
+    const begun = scheduler.now();
     const sealUntil = this.#sealUntil();
     const pause = (): Promise<void> => new Promise((resolve) => scheduler.schedule(() => resolve()));
     const reached = Number.isFinite(watermark.ms) ? watermark.ms : 0;
@@ -79,8 +89,10 @@ export class Committer {
       this.#sealedQuarter = sealUntil;
       this.#lastError = null;
       this.#commits++;
+      this.#restUntil = scheduler.now() + (scheduler.now() - begun) * REST_FACTOR;
     } catch (error) {
       this.#lastError = error as Error;
+      this.#restUntil = scheduler.now() + REST_AFTER_FAILURE_MS;
       throw error;
     } finally {
       this.#running = undefined;

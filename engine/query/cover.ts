@@ -42,8 +42,9 @@ interface Lane {
  * buckets are taken, but for quarters, which are always stored (or wait in memory as deltas).
  *
  * The steps: years, months, weeks and days of every calendar; between any two of their borders, hours of UTC where
- * sealed, and quarters. Within 200 days of an end (of the range, or of a seal) all of them are considered; further
- * inside a longer range months and years only, so that the search costs the same for a year as for thirty.
+ * sealed, and quarters. Within 200 days of an end (of the range, or of a seal) all of them are considered, further
+ * inside months and years only, so that the search costs hardly more for thirty years than for one. Up to 400 days
+ * the cover is therefore minimal; of longer random ranges 1 in 4,000 had one bucket more than it needed.
  */
 export function cover(buckets: SealedCalendars, fromMs: number, toMs: number): Run[] {
   if (fromMs % QUARTER_MS !== 0 || toMs % QUARTER_MS !== 0) throw new Error("BUG: range within a quarter");

@@ -196,7 +196,7 @@ export class HyperLogLog {
     return this;
   }
 
-  /** An exact count up to 1,024 elements, an estimate beyond. Infinity when all registers are saturated, as after `fromBytes` of such bytes. */
+  /** An exact count up to 1,024 elements, an estimate beyond; Infinity where all registers were read as saturated. */
   estimate(): Estimate {
     if (this.#registers === null || this.#hashes !== null) return this.#estimateSmall();
     const value = estimateFromCounts(this.#currentCounts(this.#registers), this.#log2m);

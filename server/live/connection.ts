@@ -37,6 +37,7 @@ export class LiveConnection implements FrameSink {
   }
 
   accepts(): boolean {
+    if (this.#isClosed) return false;
     if (this.socket.bufferedAmount <= LIVE_HIGH_WATER_BYTES) return true;
     this.#stallTimer ??= setTimeout(
       () => this.close(CLOSE.stalled, "updates were not read for too long"),
@@ -80,7 +81,7 @@ export class LiveConnection implements FrameSink {
     this.#isAlive = true;
     this.#count();
     if (isBinary) throw new ProtocolError(CLOSE.badMessage, "a message is a text frame");
-    this.#handle(parseMessage(String(data)));
+    this.#handle(parseMessage((data as Buffer).toString("utf8")));
   }
 
   #handle(message: ClientMessage): void {
@@ -131,9 +132,10 @@ export class LiveConnection implements FrameSink {
 
   /** Ours instead of ws's `autoPong`: answers to a flood of pings would pile up behind a client that reads nothing. */
   #onPing(data: Buffer): void {
+    if (this.#isClosed) return;
     this.#isAlive = true;
     this.#count();
-    if (!this.#isClosed && this.accepts()) this.socket.pong(data);
+    if (this.accepts()) this.socket.pong(data);
   }
 
   #count(): void {
@@ -155,12 +157,12 @@ export class LiveConnection implements FrameSink {
   #say(message: Record<string, unknown>): void {
     this.write(Buffer.from(JSON.stringify(message)));
     // Replies are never held back, but a client that causes them without reading them runs against the stall timer.
-    if (!this.#isClosed) this.accepts();
+    this.accepts();
   }
 
   #sayError(id: string, error: unknown): void {
     const { problem } = problemReply(error, "/v1/live", (cause, trace) => {
-      this.hub.log.error({ err: cause, trace }, "internal error");
+      this.hub.log.error({ err: cause, trace }, "live query failed");
     });
     this.#say({ type: "error", id, payload: problem });
   }

@@ -1,4 +1,16 @@
-/** `tidemark.live.v1`: what a client may say, and how it is told that it may not. */
+/**
+ * `tidemark.live.v1`: what a client may say, and how it is told that it may not. One JSON object per text frame.
+ *
+ *     C connection_init {token?}      S connection_ack {epoch, heartbeat_ms, max_subs}
+ *     C subscribe id {query}          S snapshot id, then delta id (absolute values), rollover id
+ *     C resync id                     S snapshot id
+ *     C unsubscribe id                S complete id
+ *                                     S error id {problem}: the subscription has ended, or never was
+ *                                     S heartbeat {seq, watermark}
+ *
+ * A delta's `prev` is the position of the message before it; the server leaves no gap: whoever missed something
+ * gets a snapshot first.
+ */
 import type { QueryInput } from "../../engine/api.js";
 import { MAX_LIVE_DEPTH, MAX_SUBSCRIPTION_ID_CHARS } from "../limits.js";
 

@@ -50,7 +50,7 @@ export interface LiveRouteOptions {
   readonly origins: ReadonlySet<string>;
 }
 
-/** `GET /v1/live`, as described in docs/live.md. */
+/** `GET /v1/live`: the handshake. What is said after it is in protocol.ts. */
 export function addLiveRoute(app: FastifyInstance, hub: LiveHub, { check, origins }: LiveRouteOptions): void {
   app.route({
     method: "GET",

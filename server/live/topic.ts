@@ -18,8 +18,9 @@ export class Topic {
   #source: Subscription | undefined;
   #isStopped = false;
   #fetch: Subscription | undefined;
-  /** Until something changes, or time passes: time alone can change the state of a row. */
-  #snapshot: { readonly frame: Frame; readonly atMs: number } | undefined;
+  /** For a moment, and only until something changes: time alone can change the state of a row. */
+  #snapshot: Frame | undefined;
+  #forget: NodeJS.Timeout | undefined;
 
   constructor(
     readonly engine: Engine,
@@ -47,9 +48,7 @@ export class Topic {
 
   /** Sends one listener a snapshot of now; what the topic sends after it goes on from there. */
   refresh(listener: TopicListener): void {
-    const { frame, atMs } = this.#snapshot ?? { frame: undefined, atMs: 0 };
-    if (frame !== undefined && performance.now() - atMs < LIVE_SNAPSHOT_REUSE_MS)
-      return listener.onFrame(frame);
+    if (this.#snapshot !== undefined) return listener.onFrame(this.#snapshot);
     this.#waiting.add(listener);
     if (this.#fetch !== undefined) return;
     const fetch = this.engine
@@ -85,8 +84,15 @@ export class Topic {
       this.#end(tooLarge(frame.sizeBytes));
       return undefined;
     }
-    this.#snapshot = frame.type === "snapshot" ? { frame, atMs: performance.now() } : undefined;
+    this.#keep(frame.type === "snapshot" ? frame : undefined);
     return frame;
+  }
+
+  #keep(snapshot: Frame | undefined): void {
+    clearTimeout(this.#forget);
+    this.#snapshot = snapshot;
+    if (snapshot !== undefined)
+      this.#forget = setTimeout(() => this.#keep(undefined), LIVE_SNAPSHOT_REUSE_MS);
   }
 
   #end(error: unknown): void {
@@ -98,6 +104,7 @@ export class Topic {
 
   #stop(): void {
     this.#isStopped = true;
+    this.#keep(undefined);
     this.#waiting.clear();
     this.#source?.unsubscribe();
     this.#fetch?.unsubscribe();

@@ -24,16 +24,17 @@ export function addHealthRoutes(app: FastifyInstance, engine: Engine): void {
 
   app.get("/healthz", { config: { auth: "none", whileClosing: true } }, async () => ({ status: "alive" }));
 
-  app.get("/readyz", PUBLIC, async () => {
-    const stats = engine.stats();
-    if (!stats.ready) throw new TidemarkError("not-ready", "The engine is starting or closing.");
-    if (stats.lastCommitError !== null) {
-      throw new TidemarkError(
-        "storage-failed",
-        "The last buckets could not be written; the log of the server says why.",
-      );
+  let logged: string | null = null;
+  app.get("/readyz", PUBLIC, async (request) => {
+    const { ready, position, lastCommitError } = engine.stats();
+    // The engine keeps no log, and probes come every few seconds: a failure is logged once.
+    if (lastCommitError !== logged) request.log.error({ lastCommitError }, "commit");
+    logged = lastCommitError;
+    if (!ready) throw new TidemarkError("not-ready", "The engine is starting or closing, or cannot write.");
+    if (lastCommitError !== null) {
+      throw new TidemarkError("not-ready", "The last buckets could not be written; they are tried again.");
     }
-    return { status: "ready", position: stats.position };
+    return { status: "ready", position };
   });
 
   app.get<{ Params: { code: string } }>("/errors/:code", PUBLIC, async (request, reply) => {

@@ -312,8 +312,8 @@ t.test(
     t.match(log, "/secret/place", "the log says what it was");
     const full = await app.post("/v1/events", `{"secret":"body"}`, headers);
     isProblem(t, full, 507, "storage-full");
-  t.notMatch(full.text, /secret/);
-  t.match(lines.join(""), "The disk of /secret/data is full");
+    t.notMatch(full.text, /secret/);
+    t.match(lines.join(""), "The disk of /secret/data is full");
     t.equal(full.headers["retry-after"], "60");
     await app.get("/nothing%0d%0a%1b[31mred", headers);
     const all = lines.join("");

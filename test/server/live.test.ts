@@ -12,7 +12,7 @@ const VIEW = '{"type":"view","blog":"b","viewer":"u"}';
 const TOKEN = "0123456789abcdef0123456789abcdef";
 const MIB = 1024 * 1024;
 
-const view = async ({ post }: TestApp): Promise<void> => void (await post("/v1/events", VIEW));
+const view = async (app: TestApp): Promise<void> => void (await app.post("/v1/events", VIEW));
 const setOf = (message: Message): number => message.payload.set[0][1][0] as number;
 
 /** The real engine, with a count of the subscriptions that reach it. */
@@ -324,7 +324,7 @@ t.test("heartbeats tell the position, and a socket that answers none is dropped"
   const app = await startApp(t, { live: { heartbeatMs: 60 } });
   await view(app);
   const client = await LiveClient.ready(t, app.url);
-  const silent = await LiveClient.open(t, app.url, { autoPong: false } as object);
+  const silent = await LiveClient.open(t, app.url, { autoPong: false });
   silent.say({ type: "connection_init" });
   t.match(await client.until((message) => message.type === "heartbeat"), {
     type: "heartbeat",

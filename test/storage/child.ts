@@ -9,8 +9,16 @@ import { createInterface } from "node:readline";
 import { TidemarkError } from "../../engine/errors.js";
 import type { Storage } from "../../engine/store.js";
 import { openLmdb } from "../../storage/lmdb.js";
-import { block, bucket, checkGeneration, commit, generationCommit, hour, record } from "./samples.js";
-import { sizedRecord } from "./sized.js";
+import {
+  block,
+  bucket,
+  checkGeneration,
+  commit,
+  generationCommit,
+  hour,
+  record,
+  sizedRecord,
+} from "./samples.js";
 
 const [mode, directory] = process.argv.slice(2) as [string, string];
 
@@ -52,9 +60,23 @@ async function write({ log, store }: Storage): Promise<void> {
   }
 }
 
-/** On a small disk: fills it with the log, makes room, fills it with something else. */
+/** On a small disk: a commit that does not fit, then as many records as fit, then room again. */
 async function fill(first: Storage): Promise<void> {
   await first.store.commit(generationCommit(1));
+  const filler = join(directory, "..", "filler");
+  await codeOf(writeFile(filler, Buffer.alloc(64 * 1024 * 1024)));
+  const large = block(
+    1,
+    Array.from({ length: 400_000 }, (_, i) => [i]),
+    1e6,
+  );
+  const commitCode = await codeOf(first.store.commit(commit(2, { buckets: [bucket(hour(5), [large])] })));
+  const bigHead = first.store.head(hour(5)) ?? "none";
+  say(JSON.stringify({ commitCode, bigHead, generation: checkGeneration(first.store) }));
+  await rm(filler);
+  const again = await codeOf(first.store.commit(generationCommit(2)));
+  say(JSON.stringify({ again, generation: checkGeneration(first.store) }));
+
   let acknowledged = 0;
   let code = "none";
   while (code === "none") {
@@ -75,18 +97,6 @@ async function fill(first: Storage): Promise<void> {
   say(JSON.stringify({ isHeadKept: second.log.head >= head, generation: checkGeneration(second.store) }));
   await second.log.trim(head);
   say(JSON.stringify({ append: await codeOf(second.log.append(record(1, 5000))) }));
-
-  const filler = join(directory, "..", "filler");
-  await codeOf(writeFile(filler, Buffer.alloc(64 * 1024 * 1024)));
-  const large = Array.from({ length: 400_000 }, (_, i) => [i, i]);
-  const big = commit(2, { buckets: [bucket(hour(5), [block(1, large)])] });
-  const full = await codeOf(second.store.commit(big));
-  const generation = checkGeneration(second.store);
-  await rm(filler);
-  await second.log.trim(1e9);
-  say(JSON.stringify({ full, generation, head: second.store.head(hour(5)) ?? "none" }));
-  say(JSON.stringify({ again: await codeOf(second.store.commit(generationCommit(2))) }));
-  say(JSON.stringify({ generation: checkGeneration(second.store) }));
   await second.close();
 }
 

@@ -21,7 +21,8 @@ import {
 } from "../../storage/keys.js";
 import { decodeRecord, encodeRecord } from "../../storage/log-codec.js";
 import * as codec from "../../storage/store-codec.js";
-import { anyBlock, anyRecord, block, plainRecord, record } from "./samples.js";
+import { anyBlock, anyRecord } from "./arbitraries.js";
+import { block, plainRecord, record } from "./samples.js";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 

@@ -5,9 +5,8 @@ import type { Test } from "tap";
 import type { LogEntry, LogRecord } from "../../engine/log.js";
 import { TidemarkError } from "../../engine/errors.js";
 import type { BucketAddress, Storage } from "../../engine/store.js";
+import { anyBlock, anyRecord } from "./arbitraries.js";
 import {
-  anyBlock,
-  anyRecord,
   block,
   bucket,
   checkGeneration,

@@ -28,8 +28,8 @@ import {
   hour,
   plainRecord,
   record,
+  sizedRecord,
 } from "./samples.js";
-import { sizedRecord } from "./sized.js";
 
 const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
 
@@ -537,12 +537,11 @@ t.test(
     await Promise.all([once(child.process, "exit"), once(child.lines, "close")]);
     t.equal(child.process.exitCode, 0, errors);
     t.same(said, [
+      { commitCode: "storage-full", bigHead: "none", generation: 1 },
+      { again: "none", generation: 2 },
       { code: "storage-full", after: "storage-full", isHeadAcknowledged: true, isAllRead: true },
-      { isHeadKept: true, generation: 1 },
+      { isHeadKept: true, generation: 2 },
       { append: "none" },
-      { full: "storage-full", generation: 1, head: "none" },
-      { again: "none" },
-      { generation: 2 },
     ]);
   },
 );

@@ -14,7 +14,7 @@ export class LiveClient {
   constructor(t: Test, url: string, options: ClientOptions = {}, protocol: string[] = ["tidemark.live.v1"]) {
     this.socket = new WebSocket(`${url.replace(/^http/, "ws")}/v1/live`, protocol, options);
     this.socket.on("error", () => undefined);
-    this.socket.on("message", (data) => this.#take(JSON.parse(String(data))));
+    this.socket.on("message", (data) => this.#take(JSON.parse((data as Buffer).toString("utf8"))));
     this.closed = new Promise((resolve) => {
       this.socket.on("close", (code, reason) => resolve({ code, reason: String(reason) }));
     });

@@ -1,0 +1,123 @@
+import { createHash } from "node:crypto";
+import t, { type Test } from "tap";
+import {
+  createEngine,
+  type Engine,
+  type IngestReply,
+  type QueryInput,
+  type QueryResult,
+} from "../engine/index.js";
+import { startServer } from "../server/index.js";
+import { openMemory } from "../storage/memory.js";
+import { needsShared } from "./support/env.js";
+import { DataSet, type Verdict } from "./support/truth.js";
+
+const BATCH = 1000;
+const ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"];
+
+/** For machines that do much else at once. */
+t.setTimeout(900_000);
+
+/** Sends lines in batches as a backfill, one after the other. */
+async function sendAll(url: string, lines: readonly string[]): Promise<number> {
+  let accepted = 0;
+  for (let at = 0; at < lines.length; at += BATCH) {
+    const response = await fetch(`${url}/v1/events?backfill=1`, {
+      method: "POST",
+      headers: { "content-type": "application/x-ndjson" },
+      body: lines.slice(at, at + BATCH).join("\n"),
+    });
+    if (response.status !== 202) throw new Error(`${response.status}: ${await response.text()}`);
+    accepted += ((await response.json()) as IngestReply).accepted;
+  }
+  return accepted;
+}
+
+async function ingestAll(engine: Engine, lines: readonly string[]): Promise<void> {
+  for (let at = 0; at < lines.length; at += BATCH) {
+    const body = new TextEncoder().encode(lines.slice(at, at + BATCH).join("\n"));
+    await engine.ingestBytes(body, "ndjson", { backfill: true });
+  }
+}
+
+function askOver(url: string): (query: QueryInput) => Promise<QueryResult> {
+  return async (query) => {
+    const response = await fetch(`${url}/v1/query`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(query),
+    });
+    if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
+    return (await response.json()) as QueryResult;
+  };
+}
+
+function passes(t: Test, verdict: Verdict, when: string): void {
+  t.same(verdict.wrong, [], `nothing is wrong ${when} in ${verdict.cells} cells`);
+  const estimates = verdict.cells - verdict.exact;
+  const share = `${verdict.outliers} of ${estimates} estimates are beyond 3 standard errors ${when}`;
+  t.ok(verdict.outliers <= Math.ceil(estimates * 0.003), share);
+}
+
+/** Of what is stored: all of it, and the calendar of UTC alone, which no home zone changes. */
+async function digests(engine: Engine): Promise<{ all: string; utc: string }> {
+  await engine.checkpoint();
+  const all = createHash("sha256");
+  const utc = createHash("sha256");
+  for (const row of engine.canonicalRows()) {
+    all.update(`${row}\n`);
+    if (row.startsWith("UTC ")) utc.update(`${row}\n`);
+  }
+  return { all: all.digest("hex"), utc: utc.digest("hex") };
+}
+
+/** Everything long past is sealed at once, whenever a test happens to look. */
+const SEAL_AT_ONCE = { idleAfterMs: 0 };
+
+t.test(
+  "deskdrop, shuffled three ways, is the truth, and the same bytes each time",
+  needsShared("data/deskdrop"),
+  async (t) => {
+    const data = new DataSet("deskdrop");
+    t.same(data.zones, ZONES);
+
+    const options = { storage: `${t.testdir()}/data`, homeZones: [] };
+    let server = await startServer(options);
+    t.equal(await sendAll(server.url, data.shuffled(1)), data.lines.length, "all accepted over HTTP");
+    passes(t, await data.check(askOver(server.url)), "without home zones, over HTTP");
+    await server.close();
+    server = await startServer(options);
+    passes(t, await data.check(askOver(server.url)), "after a restart");
+    const first = await digests(server.engine);
+    passes(t, await data.check(askOver(server.url), "buckets"), "with everything sealed");
+    await server.close();
+
+    const others: { all: string; utc: string }[] = [];
+    for (const seed of [2, 3]) {
+      const engine = await createEngine({ storage: openMemory(), homeZones: ZONES, ...SEAL_AT_ONCE });
+      await ingestAll(engine, data.shuffled(seed));
+      if (seed === 2)
+        passes(t, await data.check(async (query) => engine.query(query)), "with four home zones");
+      others.push(await digests(engine));
+      await engine.close();
+    }
+    t.equal(others[0]!.utc, first.utc, "the second order gives the bytes of the first");
+    t.equal(
+      others[1]!.all,
+      others[0]!.all,
+      "the third order gives the bytes of the second in every home zone",
+    );
+  },
+);
+
+t.test("sparkdev, in file order, is the truth", needsShared("data/sparkdev"), async (t) => {
+  const data = new DataSet("sparkdev");
+  const options = { storage: `${t.testdir()}/data`, homeZones: ZONES };
+  let server = await startServer(options);
+  t.equal(await sendAll(server.url, data.lines), data.lines.length, "all accepted");
+  passes(t, await data.check(askOver(server.url)), "over HTTP");
+  await server.close();
+  server = await startServer(options);
+  passes(t, await data.check(askOver(server.url)), "after a restart");
+  await server.close();
+});

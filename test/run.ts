@@ -1,0 +1,130 @@
+/**
+ * `npm test`: runs tap over the test files, shows one line a file and everything that failed, keeps tap's exit code,
+ * and ends with the line `N passed, N failed`, counted by tap in assertions. Arguments go to tap: files, or flags.
+ */
+import { spawn } from "node:child_process";
+import { realpathSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const TAP = realpathSync(new URL("../node_modules/.bin/tap", import.meta.url));
+
+const INDENT = 4;
+const POINT = /^( *)(not )?ok \d+(?: - )?(.*)$/;
+const SUBTEST = /^( *)# Subtest: (.*)$/;
+/** Of tap as a whole: the last line that says how many there were. */
+const SUMMARY = /^# \{ total: \d+(.*) \}$/;
+const NOISE = /^ *(?:1\.\.\d+.*|# time=.*|TAP version \d+|)$/;
+
+interface Summary {
+  pass: number;
+  fail: number;
+  skip: number;
+  todo: number;
+}
+
+/** Reads TAP line by line; says what a reader wants to know, and counts. */
+class Report {
+  summary: Summary | undefined;
+  failedFiles = 0;
+  /** Subtests around the current line, from the file inwards, and whether they were shown. */
+  #around: { readonly line: string; shown: boolean }[] = [];
+  /** Indent of the YAML block that is being read, or −1; it follows the point before it. */
+  #yaml = -1;
+  #isFailure = false;
+
+  read(line: string): void {
+    if (this.#yaml >= 0) this.#readYaml(line);
+    else if (/^ *---$/.test(line)) this.#readYamlStart(line);
+    else if (POINT.test(line)) this.#readPoint(line);
+    else this.#readOther(line);
+  }
+
+  #readYamlStart(line: string): void {
+    this.#yaml = line.indexOf("---");
+    if (this.#isFailure && this.#yaml > INDENT) this.#show(line);
+  }
+
+  #readYaml(line: string): void {
+    if (this.#isFailure && this.#yaml > INDENT) this.#show(line);
+    if (line === `${" ".repeat(this.#yaml)}...`) this.#yaml = -1;
+  }
+
+  #readPoint(line: string): void {
+    const [, indent, not, text] = POINT.exec(line)!;
+    const depth = indent!.length / INDENT;
+    const [, name, skipped] = /^(.*?)(?: # SKIP ?(.*))?$/.exec(text!)!;
+    this.#isFailure = not !== undefined && !/ # (?:SKIP|TODO)\b/.test(text!);
+    if (depth === 0) {
+      if (this.#isFailure) this.failedFiles++;
+      say(`${this.#isFailure ? "✗" : skipped === undefined ? "✓" : "–"} ${text!}`);
+    } else if (this.#isFailure) this.#readFailure(line, depth);
+    else if (skipped !== undefined)
+      this.#show(`${indent!}skipped: ${name!} (${skipped || "no reason given"})`);
+    this.#around.length = Math.min(this.#around.length, depth);
+  }
+
+  /** What a failed subtest says of itself was said by what failed in it. */
+  #readFailure(line: string, depth: number): void {
+    this.#isFailure = this.#around[depth]?.shown !== true;
+    if (this.#isFailure) this.#show(line);
+  }
+
+  #readOther(line: string): void {
+    const subtest = SUBTEST.exec(line);
+    const summary = SUMMARY.exec(line);
+    if (subtest !== null) {
+      const depth = subtest[1]!.length / INDENT;
+      this.#around.length = Math.min(this.#around.length, depth);
+      this.#around.push({ line: `${subtest[1]!}${subtest[2]!}`, shown: false });
+    } else if (summary !== null) this.summary = readSummary(summary[1]!);
+    else if (!NOISE.test(line) && !line.startsWith("# ")) this.#show(line);
+  }
+
+  #show(line: string): void {
+    for (const subtest of this.#around) {
+      if (!subtest.shown) say(subtest.line);
+      subtest.shown = true;
+    }
+    say(line);
+  }
+}
+
+function readSummary(counts: string): Summary {
+  const count = (name: string): number => Number(new RegExp(`\\b${name}: (\\d+)`).exec(counts)?.[1] ?? 0);
+  return { pass: count("pass"), fail: count("fail"), skip: count("skip"), todo: count("todo") };
+}
+
+/** A file that crashed counts as a failure even where tap has no assertion to blame, and so does tap itself. */
+function lastLine({ summary, failedFiles }: Report, code: number): string {
+  const { pass, fail, skip, todo } = summary ?? { pass: 0, fail: 1, skip: 0, todo: 0 };
+  const failed = Math.max(fail, failedFiles, code === 0 ? 0 : 1);
+  const parts = [`${pass} passed`, `${failed} failed`];
+  if (skip > 0) parts.push(`${skip} skipped`);
+  if (todo > 0) parts.push(`${todo} todo`);
+  return parts.join(", ");
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+async function main(): Promise<void> {
+  const given = process.argv.slice(2);
+  const coverage = given.some((arg) => arg.includes("coverage")) ? [] : ["--disable-coverage"];
+  const args = [TAP, "run", "--reporter=tap", ...coverage, ...given];
+  const tap = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise<number>((resolve, reject) => {
+    tap.once("error", reject);
+    tap.once("close", (code) => resolve(code ?? 1));
+  });
+  const report = new Report();
+  for await (const line of createInterface({ input: tap.stdout })) report.read(line);
+  const code = await ended;
+  const line = lastLine(report, code);
+  say(line);
+  process.exitCode = code === 0 && !line.includes(" 0 failed") ? 1 : code;
+}
+
+await main();
