@@ -118,7 +118,8 @@ function codecs(batches: readonly EventBatch[], sizes: readonly (readonly [strin
 async function reads(directory: string, blocks: readonly CellBlock[]): Promise<void> {
   const address = { calendar: "UTC", grain: "hour", startMs: W1_START_MS } as const;
   for (const cacheBytes of [0, 64 * 1024 * 1024]) {
-    const { store, close } = await openLmdb(directory, { cacheBytes });
+    const storage = await openLmdb(directory, { cacheBytes });
+    const { store } = storage;
     if (store.generation() === 0) {
       const meta = { schema: "", generation: 1, position: 0, watermark: 0, sealedUntil: {}, dedupeFrom: 0 };
       const buckets = [{ address, head: { revision: 0, position: 0 }, blocks }];
@@ -130,7 +131,7 @@ async function reads(directory: string, blocks: readonly CellBlock[]): Promise<v
       print(`${name}, hour of ${schema.rollups[rollup]!.name}`, `${times[i]!.toFixed(1)} µs`);
     }
     print("generation()", `${(secondsOf(() => store.generation(), 10_000) * 1e6).toFixed(2)} µs`);
-    await close();
+    await storage.close();
   }
 }
 

@@ -62,17 +62,15 @@ export function isLoopback(host: string): boolean {
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
 function readFlags(args: readonly string[]): Flags {
-  const named = Object.values(SETTINGS).flatMap(({ flag }) =>
-    flag === undefined ? [] : [[flag, { type: "string" }] as const],
-  );
-  const options = {
-    ...Object.fromEntries(named),
+  const options: Record<string, { type: "string" | "boolean"; short?: string }> = {
     help: { type: "boolean", short: "h" },
     version: { type: "boolean" },
   };
+  for (const { flag } of Object.values(SETTINGS)) {
+    if (flag !== undefined) options[flag] = { type: "string" };
+  }
   try {
-    return parseArgs({ args: [...args], options: options as Record<string, { type: "string" | "boolean" }> })
-      .values as Flags;
+    return parseArgs({ args: [...args], options }).values;
   } catch (error) {
     const [sentence = ""] = (error as Error).message.split(/\. |\n/);
     throw new ConfigError(`${sentence}. Try --help.`);

@@ -37,7 +37,7 @@ export function isGzip(contentEncoding: string | undefined): boolean {
   throw new TidemarkError(
     "unsupported-media-type",
     `Compress the body once with gzip, or not at all; "${encoding.slice(0, 80)}" is not read.`,
-    { extra: { accept_encoding: ["gzip"] } },
+    { extra: { accept_encoding: "gzip" } },
   );
 }
 

@@ -115,10 +115,10 @@ function headersFor(
       return { "www-authenticate": 'Bearer realm="tidemark"' };
     case "method-not-allowed":
       return { allow: String(extra["allow"]) };
-    case "unsupported-media-type":
-      return extra["accept_encoding"] === undefined
-        ? {}
-        : { "accept-encoding": String(extra["accept_encoding"]) };
+    case "unsupported-media-type": {
+      const encoding = extra["accept_encoding"];
+      return typeof encoding === "string" ? { "accept-encoding": encoding } : {};
+    }
     default: {
       const known = (RETRY_AFTER_S as Partial<Record<ErrorCode, number>>)[code];
       const waitS = typeof retryAfterS === "number" ? retryAfterS : known;

@@ -125,7 +125,7 @@ t.test("whoever breaks the protocol is closed with the code that says how", asyn
       4429,
       [init, ...Array.from({ length: 33 }, (_, i) => ({ ...subscribe, id: `s${i}` }))],
     ],
-    ["too many messages", 4429, [init, ...Array<unknown>(50).fill({ type: "resync", id: "x" })]],
+    ["too many messages", 4429, [init, ...Array.from({ length: 50 }, () => ({ type: "resync", id: "x" }))]],
     ["no JSON", 4400, ["{"]],
     ["empty", 4400, [""]],
     ["an array", 4400, ["[]"]],

@@ -327,12 +327,15 @@ t.test(
     t.match(await world.post([view({ id: "i" })], { idempotencyKey: "k" }), { accepted: 1, duplicate: 0 });
     world.gate.store.mode = "fail";
     let refusals = 0;
-  for (let i = 0; i < 10; i++) {
-    const post = world.post([view({ blog: `b${i}`, country: `c${i}` })], {});
-    if ((await stateOf(post)) === "overloaded") refusals++;
-  }
-  t.ok(refusals > 0 && world.engine.stats().hotCells < 3 * 10 + 6, "memory is bounded while the store fails");
-  world.gate.store.mode = "pass";
+    for (let i = 0; i < 10; i++) {
+      const post = world.post([view({ blog: `b${i}`, country: `c${i}` })], {});
+      if ((await stateOf(post)) === "overloaded") refusals++;
+    }
+    t.ok(
+      refusals > 0 && world.engine.stats().hotCells < 3 * 10 + 6,
+      "memory is bounded while the store fails",
+    );
+    world.gate.store.mode = "pass";
     await world.engine.checkpoint();
     t.match(await world.post([view()], {}), { accepted: 1 });
     await world.engine.close();

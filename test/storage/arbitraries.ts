@@ -111,8 +111,9 @@ function ascendingKeys(
   random: (below: number) => number,
 ): Uint32Array {
   const keys = new Uint32Array(count * arity);
+  if (arity === 0) return keys;
   const key = Array.from({ length: arity }, () => random(3));
-  for (let row = 0; row < count && arity > 0; row++) {
+  for (let row = 0; row < count; row++) {
     keys.set(key, row * arity);
     const moved = random(arity);
     key[moved]! += 1 + random(step);

@@ -4,8 +4,8 @@ import type { BucketAddress, BucketStore, CellBlock, StoreCommit, StoredBucket }
 
 /** Typed arrays as plain ones, and only the rows that count. */
 export function plainRecord({ receivedAt, events, claim }: LogRecord): unknown {
-  const rows = <T extends { subarray(from: number, to: number): Iterable<number> }>(column: T | undefined) =>
-    column === undefined ? undefined : [...column.subarray(0, events.count)];
+  const rows = (column: ArrayLike<number> | undefined): number[] | undefined =>
+    column === undefined ? undefined : Array.from(column).slice(0, events.count);
   return {
     receivedAt,
     claim: claim && { ...claim },

@@ -10,7 +10,8 @@ import {
 } from "../../../engine/calendar/index.js";
 import { TidemarkError } from "../../../engine/errors.js";
 import type { QueryResult, QueryRow } from "../../../engine/api.js";
-import { naiveRows, toQuery, World, type Happening, type NaiveRow, type Question } from "./world.js";
+import { naiveRows, toQuery, type NaiveRow, type Question } from "./naive.js";
+import { World, type Happening } from "./world.js";
 
 const long = process.env["TIDEMARK_LONG"] === "1";
 const zones = supportedZones();
