@@ -11,10 +11,13 @@ export function* canonicalRows(
   schema: Schema,
   store: BucketStore,
   dictionaries: Dictionaries,
+  calendars: ReadonlySet<string>,
 ): Generator<CanonicalRow, void, void> {
   const rollups = [...schema.rollups].sort((a, b) => compareText(a.name, b.name));
   for (const address of [...store.addresses()].sort(compareAddresses)) {
     const { calendar, grain, startMs } = address;
+    // Buckets of a home zone that was given up are no longer kept up; they are made anew if it comes back.
+    if (!calendars.has(calendar)) continue;
     for (const rollup of rollups) {
       const block = store.block(address, rollup.id);
       if (block === undefined) continue;

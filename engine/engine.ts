@@ -162,7 +162,9 @@ class TidemarkEngine implements Engine {
   }
 
   canonicalRows(): Iterable<CanonicalRow> {
-    return canonicalRows(this.schema, this.#settings.storage.store, this.#buckets.dictionaries);
+    const { storage, calendars } = this.#settings;
+    const names = new Set(calendars.map(({ name }) => name));
+    return canonicalRows(this.schema, storage.store, this.#buckets.dictionaries, names);
   }
 
   async close(): Promise<void> {

@@ -30,6 +30,9 @@ const LEAST_FREE_BYTES = 1024 * 1024;
 /** LMDB reports a full disk as EIO; a quota has a code of its own. */
 const FULL_CODES: ReadonlySet<unknown> = new Set([5, 28, 122, "EIO", "ENOSPC", "EDQUOT"]);
 
+/** EPERM, EACCES, EROFS. */
+const ACCESS_CODES: ReadonlySet<unknown> = new Set([1, 13, 30, "EPERM", "EACCES", "EROFS"]);
+
 /** `MDB_PAGE_NOTFOUND`, `MDB_CORRUPTED`, `MDB_VERSION_MISMATCH`, `MDB_INVALID`. */
 const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30797, -30796, -30794, -30793]);
 
@@ -58,7 +61,7 @@ export class Environment {
 
   /**
    * Opens the files of a directory that is there, and creates them when they are not. Rejects with
-   * `storage-damaged`, `storage-version`, `storage-full` or `storage-failed`.
+   * `storage-damaged`, `storage-version`, or LMDB's error.
    */
   static async open(path: string, owner: Owner): Promise<Environment> {
     let root: Root | undefined;
@@ -69,7 +72,7 @@ export class Environment {
       return environment;
     } catch (error) {
       await root?.close();
-      throw error instanceof TidemarkError ? error : await failureOf(error, path, 0);
+      throw error;
     }
   }
 
@@ -159,10 +162,15 @@ export class Environment {
   }
 }
 
-async function failureOf(error: unknown, path: string, sizeBytes: number): Promise<TidemarkError> {
+/** What LMDB or Node could not do, in the words of the ports. `sizeBytes` is what was to be written. */
+export async function failureOf(error: unknown, path: string, sizeBytes: number): Promise<TidemarkError> {
   const cause = await rootCause(error);
   const { code, message } = cause as { code?: unknown; message?: unknown };
   if (DAMAGE_CODES.has(code)) return unreadable(path, cause);
+  if (ACCESS_CODES.has(code)) {
+    const detail = `${path} cannot be used (${String(message)}); give this user the right to write there.`;
+    return new TidemarkError("invalid-config", detail, { cause });
+  }
   if (FULL_CODES.has(code)) {
     const free = await freeBytes(path);
     if (free < sizeBytes + LEAST_FREE_BYTES) {

@@ -1,9 +1,9 @@
 /** The storage that lasts: one LMDB environment in one directory. FORMAT.md describes its bytes. */
-import { lstat, mkdir } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { lstat, mkdir, open } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { TidemarkError } from "../engine/errors.js";
 import type { Storage } from "../engine/store.js";
-import { Environment } from "./environment.js";
+import { Environment, failureOf } from "./environment.js";
 import { LmdbLog } from "./lmdb-log.js";
 import { LmdbStore } from "./lmdb-store.js";
 import { takeLock, type Lock } from "./lock.js";
@@ -32,7 +32,7 @@ const openDirectories = new Set<string>();
  */
 export async function openLmdb(path: string, options: LmdbOptions = {}): Promise<Storage> {
   const directory = resolve(path);
-  const identity = await directoryAt(directory);
+  const { identity, created } = await directoryAt(directory);
   if (openDirectories.has(identity)) {
     throw new TidemarkError(
       "invalid-config",
@@ -52,10 +52,11 @@ export async function openLmdb(path: string, options: LmdbOptions = {}): Promise
     await preflight(join(directory, DATA_FILE));
     const opened = await Environment.open(directory, lock.owner);
     environment = opened;
+    await syncDirectories(directory, created);
     return storageOf(opened, options.cacheBytes ?? DEFAULT_CACHE_BYTES, release);
   } catch (error) {
     await release();
-    throw error;
+    throw error instanceof TidemarkError ? error : await failureOf(error, directory, 0);
   }
 }
 
@@ -72,10 +73,17 @@ function storageOf(environment: Environment, cacheBytes: number, release: () => 
   return { log, store, close: () => (closing ??= close()) };
 }
 
-/** Device and inode of the directory, which is created where there is none. */
-async function directoryAt(directory: string): Promise<string> {
+interface Directory {
+  /** Device and inode. */
+  readonly identity: string;
+  /** The topmost directory that did not exist before. */
+  readonly created: string | undefined;
+}
+
+async function directoryAt(directory: string): Promise<Directory> {
+  let created: string | undefined;
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    created = await mkdir(directory, { recursive: true, mode: 0o700 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw unusable(directory, error);
   }
@@ -86,7 +94,21 @@ async function directoryAt(directory: string): Promise<string> {
   if (!stats.isDirectory()) {
     throw new TidemarkError("invalid-config", `${directory} is not a directory; give the path of one.`);
   }
-  return `${stats.dev}:${stats.ino}`;
+  return { identity: `${stats.dev}:${stats.ino}`, created };
+}
+
+/** Puts the names of new files and directories on disk too: LMDB does so only with what is in its files. */
+async function syncDirectories(directory: string, created: string | undefined): Promise<void> {
+  const top = created === undefined ? directory : dirname(created);
+  for (let path = directory; ; path = dirname(path)) {
+    const handle = await open(path, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    if (path === top) return;
+  }
 }
 
 function unusable(directory: string, error: unknown): TidemarkError {

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { TidemarkError } from "../engine/errors.js";
 
 const LOCK_FILE = "tidemark.lock";
@@ -23,8 +23,8 @@ export interface Lock {
 
 /**
  * Writes the lock file, unless a living process has it: `invalid-config`, with its pid. The lock of a process that
- * was killed is taken over. Two that take over at the same instant both succeed here; the store's fence (see
- * `Environment`) then lets only one of them write.
+ * was killed is taken over. Two that take over at the same instant, or on a full disk, both succeed here; the
+ * store's fence (see `Environment`) then lets only one of them write.
  */
 export async function takeLock(directory: string): Promise<Lock> {
   const path = join(directory, LOCK_FILE);
@@ -37,9 +37,7 @@ export async function takeLock(directory: string): Promise<Lock> {
     );
   }
   const text = JSON.stringify(owner);
-  const temporary = `${path}.${owner.pid}`;
-  await writeFile(temporary, text, { mode: 0o600 });
-  await rename(temporary, path);
+  await writeFile(path, text, { mode: 0o600 }).catch(unlessFull);
   return {
     owner,
     async release() {
@@ -47,6 +45,11 @@ export async function takeLock(directory: string): Promise<Lock> {
       if (now === text) await rm(path, { force: true });
     },
   };
+}
+
+/** On a full disk what is stored can still be read: the lock is a courtesy, the fence is what protects. */
+function unlessFull(error: NodeJS.ErrnoException): void {
+  if (error.code !== "ENOSPC" && error.code !== "EDQUOT") throw error;
 }
 
 async function self(): Promise<Owner> {

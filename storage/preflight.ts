@@ -35,14 +35,17 @@ interface Meta {
   readonly transaction: bigint;
 }
 
-/** Throws `storage-damaged` when LMDB must not open this file. A file that is absent or empty is a new one. */
+/**
+ * Throws `storage-damaged` when LMDB must not open this file, and Node's error when it cannot be read. A file that is
+ * absent or empty is a new one.
+ */
 export async function preflight(path: string): Promise<void> {
   let file: FileHandle;
   try {
     file = await open(path, "r");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    throw damaged(`The file ${path}`, `cannot be read (${(error as Error).message})`, error);
+    throw error;
   }
   try {
     const { size } = await file.stat();

@@ -96,8 +96,8 @@ export interface DictionaryChanges extends Pick<StoreCommit, "values" | "remembe
 
 /** Sets a remembered value; false when nothing changed. */
 function setAt(tables: Map<number, Uint32Array>, dimension: number, subjectId: number, id: number): boolean {
-  // Subjects that share `(other)` are not one subject.
-  if (subjectId <= OTHER_ID || id <= OTHER_ID) return false;
+  // Subjects that share `(other)` are not one subject; a value beyond the limit is remembered as `(other)`.
+  if (subjectId <= OTHER_ID || id === NONE_ID) return false;
   let ids = tables.get(dimension)!;
   if (subjectId >= ids.length) {
     const grown = new Uint32Array(Math.max(subjectId + 1, Math.ceil(ids.length * 1.5), 64));

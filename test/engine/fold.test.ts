@@ -138,7 +138,7 @@ t.test("the fold with its lattice short-cut gives the cells of plain adds, for a
   const property = fc.property(schemas, rows, (schema, events) => {
     const batch = batchOf(schema, events);
     const wanted = [...plainCells(schema, batch)].map(([name, cell]) => [name, textOf(cell)] as const);
-    equal(new Map([...cellsOf(schema, foldAll(schema, [batch]))].sort()), new Map(wanted.sort()), "cells");
+    equal(cellsOf(schema, foldAll(schema, [batch])), new Map(wanted), "cells");
   });
   fc.assert(property, { numRuns: 2000 });
   t.pass("2,000 schemas and batches");
@@ -182,7 +182,7 @@ t.test("batches in any cut and order, and tables merged in any order, give one s
         else for (const block of toBlocks(table, schema)) known.addBlock(block);
       }
     }
-    equal(new Map([...cellsOf(schema, merged)].sort()), new Map([...whole].sort()), "merged cells");
+    equal(cellsOf(schema, merged), whole, "merged cells");
   });
   fc.assert(property, { numRuns: 1000 });
   t.pass("1,000 cuts");

@@ -6,9 +6,10 @@ import { createMemoryDisk, openMemory } from "../../storage/memory.js";
 import { play, type History } from "./history.js";
 import type { Disk } from "./world.js";
 
-/** TIDEMARK_RUNS=100000 for a long night; TIDEMARK_SEED=… to play one again. */
+/** TIDEMARK_RUNS=100000 for a long night; TIDEMARK_SEED=…, and TIDEMARK_PATH=… as printed, to play one again. */
 const RUNS = Number(process.env["TIDEMARK_RUNS"] ?? 10_000);
 const SEED = process.env["TIDEMARK_SEED"];
+const PATH = process.env["TIDEMARK_PATH"];
 const LMDB_RUNS = Math.ceil(RUNS / 200);
 
 const histories: fc.Arbitrary<History> = fc.record({
@@ -29,7 +30,11 @@ function memoryDisk(): Disk {
 }
 
 /** A failure prints its seed and path, and the smallest history that shows it. */
-const parameters = { includeErrorInReport: true, ...(SEED === undefined ? {} : { seed: Number(SEED) }) };
+const parameters = {
+  includeErrorInReport: true,
+  ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+  ...(PATH === undefined ? {} : { path: PATH }),
+};
 
 /** For machines that do much else at once. */
 t.setTimeout(900_000);

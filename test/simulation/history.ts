@@ -1,4 +1,4 @@
-import { TidemarkError, createEngine, type Grain, type IngestOptions } from "../../engine/index.js";
+import { createEngine, type Grain, type IngestOptions, type TidemarkError } from "../../engine/index.js";
 import { openMemory } from "../../storage/memory.js";
 import { turn } from "../support/clock.js";
 import type { Dimension, PlainEvent } from "../support/oracle.js";
@@ -105,7 +105,7 @@ class Player {
 
   async act(command: Command): Promise<void> {
     const { kind, choice } = command;
-    const actions = [
+    const actions: readonly (() => Promise<void>)[] = [
       () => this.#ingest(command),
       () => this.#ingest(command),
       () => this.#ingest(command),
@@ -118,7 +118,7 @@ class Player {
       () => this.#lostForGood(command),
       () => this.#resendKey(choice),
       () => this.#resendEvents(choice),
-      () => this.#ask(choice),
+      async () => this.#ask(choice),
       () => this.#commitUnderWay(command),
       () => this.#failedCommit(command),
     ];
@@ -221,9 +221,17 @@ class Player {
 
   async #failedCommit(command: Command): Promise<void> {
     const { clock, engine, gate } = this.#world;
-    gate.store.mode = "fail";
-    await engine.checkpoint().catch(() => undefined);
+    gate.store.mode = "hold";
+    const commit = engine.checkpoint().then(
+      () => "written",
+      () => "failed",
+    );
+    await turn();
     await this.#ingest(command);
+    gate.store.mode = "fail";
+    gate.store.refuse();
+    equal(await commit, "failed", "a commit that the store refuses");
+    this.#ask(command.choice >>> 3);
     await clock.advance(16 * MINUTE_MS);
     this.#ask(command.choice);
     gate.store.mode = "pass";

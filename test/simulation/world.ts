@@ -82,7 +82,7 @@ export class World {
     const expected = this.oracle.take(events, judgedAt, options.backfill);
     equal(countsOf(reply), expected, "counts of the reply");
     equal(reply.invalid, 0, "invalid events of the reply");
-    if (reply.durable !== true) throw new Error("the reply is not durable");
+    if (!reply.durable) throw new Error("the reply is not durable");
     if (options.idempotencyKey !== undefined && expected.accepted > 0) {
       this.keyed.set(options.idempotencyKey, { events, via, reply, receivedAt: judgedAt });
     }

@@ -93,6 +93,7 @@ async function fill(first: Storage): Promise<void> {
   say(JSON.stringify({ code, after, isHeadAcknowledged: head === acknowledged, isAllRead: read === head }));
 
   await first.close();
+  await codeOf(writeFile(filler, Buffer.alloc(64 * 1024 * 1024)));
   const second = await openLmdb(directory);
   say(JSON.stringify({ isHeadKept: second.log.head >= head, generation: checkGeneration(second.store) }));
   await second.log.trim(head);

@@ -70,7 +70,7 @@ t.test(
     const said: unknown[] = [];
     child.lines.on("line", (line) => said.push(JSON.parse(line)));
     await Promise.all([once(child.process, "exit"), once(child.lines, "close")]);
-    t.equal(child.process.exitCode, 0, errors);
+    t.equal(child.process.exitCode, 0, "it ends in good order", { errors });
     t.same(said, [
       { commitCode: "storage-full", bigHead: "none", generation: 1 },
       { again: "none", generation: 2 },

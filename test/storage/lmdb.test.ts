@@ -184,6 +184,22 @@ t.test("the block cache keeps to its bytes and forgets the bucket longest unused
   await storage.close();
 });
 
+t.test("what a bucket no longer has is no longer in the file", async (t) => {
+  const path = await newPath(t);
+  const storage = await openLmdb(path);
+  const blocks = [0, 1, 2].map((rollup) => block(rollup, [[2]]));
+  await storage.store.commit(commit(1, { buckets: [bucket(hour(1), blocks)] }));
+  await storage.store.commit(commit(2, { buckets: [bucket(hour(1), blocks.slice(1, 2))] }));
+  await storage.log.append(record(1));
+  await storage.log.append(record(2));
+  await storage.log.trim(2);
+  await storage.close();
+  const keys = { buckets: 0, log: 0 };
+  await tamper(path, "buckets", (db) => (keys.buckets = db.count()));
+  await tamper(path, "log", (db) => (keys.log = db.count()));
+  t.same(keys, { buckets: 2, log: 1 }, "one block and the head; one record");
+});
+
 t.test("opening and closing leaves no descriptor behind, nor does a refusal", async (t) => {
   const path = await writtenStore(t);
   const descriptors = (): number => fs.readdirSync("/proc/self/fd").length;

@@ -82,6 +82,7 @@ export async function tamper(
     put(k: Uint8Array, v: Uint8Array): unknown;
     remove(k: Uint8Array): unknown;
     get(k: Uint8Array): Uint8Array;
+    count(): number;
   }) => unknown,
 ): Promise<void> {
   const raw = { encoding: "binary", keyEncoding: "binary" } as const;
@@ -91,6 +92,7 @@ export async function tamper(
     put: (key, value) => db.put(key, value),
     remove: (key) => db.remove(key),
     get: (key) => db.getBinary(key)!,
+    count: () => db.getKeysCount(),
   });
   await root.close();
 }

@@ -19,10 +19,6 @@ import type {
  */
 export type GateMode = "pass" | "hold" | "fail" | "lie" | "cut";
 
-interface Waiting {
-  run(): void;
-}
-
 /** A real storage behind a gate, so that a test decides when, and whether, a write arrives. */
 export class Gate implements Storage {
   readonly log: GatedLog;
@@ -48,7 +44,7 @@ export class Gate implements Storage {
 
 class Door {
   mode: GateMode = "pass";
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: { readonly write: () => void; readonly refuse: (error: Error) => void }[] = [];
 
   get waiting(): number {
     return this.#waiting.length;
@@ -56,7 +52,12 @@ class Door {
 
   /** Lets the first `count` waiting writes through; later ones still wait while the mode is "hold". */
   release(count = Number.POSITIVE_INFINITY): void {
-    for (const { run } of this.#waiting.splice(0, count)) run();
+    for (const { write } of this.#waiting.splice(0, count)) write();
+  }
+
+  /** Every waiting write fails, unwritten. */
+  refuse(): void {
+    for (const { refuse } of this.#waiting.splice(0)) refuse(new Error("the gate is shut"));
   }
 
   protected async pass<T>(write: () => Promise<T>): Promise<T> {
@@ -72,7 +73,7 @@ class Door {
         return await new Promise<never>(() => undefined);
       case "hold":
         return await new Promise<T>((resolve, reject) => {
-          this.#waiting.push({ run: () => void write().then(resolve, reject) });
+          this.#waiting.push({ write: () => void write().then(resolve, reject), refuse: reject });
         });
     }
   }
