@@ -96,8 +96,7 @@ for (let subscriber = 0; subscriber < SUBSCRIBERS; subscriber++) {
   const seen = (views: number): void => {
     if (!isTotal) return;
     const now = performance.now();
-    for (; next < sent.length && sent[next]!.views <= views; next++)
-      latencies.push(now - sent[next]!.at);
+    for (; next < sent.length && sent[next]!.views <= views; next++) latencies.push(now - sent[next]!.at);
   };
   sockets.push(await subscribe(url, filtersOf(subscriber), seen));
 }

@@ -5,8 +5,8 @@
  * estimate after it with the number of registers (2^log2m, here 2^14), a further estimate not at all; while a sketch is
  * small, union and estimate grow with its tokens.
  *
- * Run: npx tsx bench/sketch.ts. Medians of 41 repetitions of about a millisecond each: short, so that on a busy machine
- * most of them are not interrupted. The yardstick tells how fast the machine is at the moment.
+ * Run: npx tsx bench/sketch.ts. Medians of 101 repetitions of a fraction of a millisecond each: short, so that on a busy
+ * machine most of them are not interrupted. The yardstick tells how fast the machine is at the moment.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -14,7 +14,7 @@ import { HyperLogLog } from "../engine/sketch/hyperloglog.js";
 import { hashText } from "../engine/sketch/murmur3.js";
 import { createKeyedHash } from "../engine/sketch/siphash.js";
 
-const REPETITIONS = 41;
+const REPETITIONS = 101;
 /** Long enough for the optimizing compiler to be done. */
 const WARM_UP_NS = 300_000_000;
 const IDS = 4096;
@@ -65,11 +65,11 @@ const out = new Uint32Array(2);
 
 function hashes(): void {
   const keyed = createKeyedHash(Uint8Array.from({ length: 16 }, (_, i) => i));
-  const text = medianNs(1 << 13, (calls) => {
+  const text = medianNs(1 << 12, (calls) => {
     for (let i = 0; i < calls; i++) hashText(ids[i & (IDS - 1)]!, out, 0);
   });
   report("murmur3 of a 12-byte string", text, "ns", 110);
-  const withKey = medianNs(1 << 12, (calls) => {
+  const withKey = medianNs(1 << 11, (calls) => {
     for (let i = 0; i < calls; i++) keyed(ids[i & (IDS - 1)]!, out, 0);
   });
   report("SipHash-2-4 and murmur3 of a 12-byte string", withKey, "ns");
@@ -78,7 +78,7 @@ function hashes(): void {
 function adds(): void {
   const words = randomWords(PAIRS * 2, 1);
   const dense = filled(100_000, 2);
-  const add = medianNs(1 << 16, (calls) => {
+  const add = medianNs(1 << 14, (calls) => {
     for (let i = 0; i < calls; i++) {
       const at = (i & (PAIRS - 1)) << 1;
       dense.addHashParts(words[at]!, words[at + 1]!);
@@ -97,7 +97,7 @@ function adds(): void {
     },
   );
   report("dense add, registers still rising, counts kept", grow, "ns", 25);
-  const small = medianNs(1 << 13, (calls) => {
+  const small = medianNs(1 << 12, (calls) => {
     for (let i = 0; i < calls;) {
       const sketch = new HyperLogLog();
       for (const end = i + 1024; i < end; i++) {
@@ -107,7 +107,7 @@ function adds(): void {
     }
   });
   report("small add, growing from 0 to 1,024 tokens", small, "ns");
-  const byId = medianNs(1 << 13, (calls) => {
+  const byId = medianNs(1 << 12, (calls) => {
     for (let i = 0; i < calls; i++) dense.add(ids[i & (IDS - 1)]!);
   });
   report("add(id), with the hash", byId, "ns");
@@ -116,24 +116,24 @@ function adds(): void {
 function unions(): void {
   const sources = Array.from({ length: 8 }, (_, i) => filled(1_000_000, 10 + i));
   const target = sources[0]!.clone();
-  const union = medianNs(200, (calls) => {
+  const union = medianNs(20, (calls) => {
     for (let i = 0; i < calls; i++) target.merge(sources[i & 7]!);
   });
   report("union of two full sketches", union / 1000, "µs", 6);
   const small = filled(200, 4);
-  const tokens = medianNs(200, (calls) => {
+  const tokens = medianNs(20, (calls) => {
     for (let i = 0; i < calls; i++) target.merge(small);
   });
   report("union with a sketch of 200 tokens", tokens / 1000, "µs");
-  const warm = medianNs(200, (calls) => {
+  const warm = medianNs(20, (calls) => {
     for (let i = 0; i < calls; i++) target.estimate();
   });
   report("estimate of a full sketch", warm / 1000, "µs", 10);
-  const both = medianNs(200, (calls) => {
+  const both = medianNs(20, (calls) => {
     for (let i = 0; i < calls; i++) target.merge(sources[i & 7]!).estimate();
   });
   report("first estimate after a union, without the union", (both - union) / 1000, "µs");
-  const bytes = medianNs(10, (calls) => {
+  const bytes = medianNs(2, (calls) => {
     for (let i = 0; i < calls; i++) HyperLogLog.fromBytes(target.toBytes());
   });
   report("toBytes and fromBytes of a full sketch", bytes / 1000, "µs");
@@ -155,7 +155,7 @@ function heapBytes(viewers: number): number {
 
 /** A chain of multiplications, each of which waits for the one before. */
 function yardstick(): number {
-  return medianNs(1 << 18, (calls) => {
+  return medianNs(1 << 16, (calls) => {
     let product = 1;
     for (let i = 0; i < calls; i++) product = Math.imul(product, 0x01000193);
     if (product === 0) throw new Error("BUG: odd factors have an odd product");

@@ -157,7 +157,7 @@ class TidemarkEngine implements Engine {
 
   async checkpoint(): Promise<void> {
     this.#requireOpen();
-    await this.#ingestor.idle();
+    await this.#ingestor.arrived();
     await this.#committer.checkpoint();
   }
 
@@ -174,7 +174,7 @@ class TidemarkEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#state = "closing";
-    await this.#ingestor.idle();
+    await this.#ingestor.arrived();
     this.#closed$.next();
     try {
       await this.#committer.checkpoint();

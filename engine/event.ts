@@ -133,12 +133,8 @@ export class BatchBuilder {
     }
     if (value === null || value === "") return undefined;
     if (typeof value !== "string") return { type: "invalid-value", detail: `${name} must be a string.` };
-    if (utf8Length(value) > MAX_ID_BYTES) {
-      return { type: "value-too-long", detail: `${name} is longer than ${MAX_ID_BYTES} bytes of UTF-8.` };
-    }
-    if (!value.isWellFormed()) {
-      return { type: "invalid-value", detail: `${name} has half of a surrogate pair; send valid Unicode.` };
-    }
+    const rejection = checkText(name, value);
+    if (rejection !== undefined) return rejection;
     if (dimension >= 0) this.#pending[dimension] = value;
     else if (name === "id") this.#setId(row, value);
     else this.#setViewer(row, value);
@@ -188,6 +184,15 @@ export class BatchBuilder {
     this.#count = row + 1;
     return undefined;
   }
+}
+
+/** Why a text can be no value of `name`; undefined when it can. */
+export function checkText(name: string, value: string): Rejection | undefined {
+  if (utf8Length(value) > MAX_ID_BYTES) {
+    return { type: "value-too-long", detail: `${name} is longer than ${MAX_ID_BYTES} bytes of UTF-8.` };
+  }
+  if (value.isWellFormed()) return undefined;
+  return { type: "invalid-value", detail: `${name} has half of a surrogate pair; send valid Unicode.` };
 }
 
 function utf8Length(text: string): number {

@@ -100,12 +100,13 @@ export class Ingestor {
   async ingestBatch(batch: EventBatch, options: IngestOptions): Promise<IngestReply> {
     checkBatch(batch, this.#options.buckets.schema);
     const indexes = Uint32Array.from({ length: batch.count }, (_, row) => row);
-    return await this.#submit(() => ({ batch, indexes, invalid: 0, errors: [] }), "", options);
+    const bodyHash = options.idempotencyKey === undefined ? "" : batchDigest(batch);
+    return await this.#submit(() => ({ batch, indexes, invalid: 0, errors: [] }), bodyHash, options);
   }
 
-  /** Resolves once no batch is on its way to the log. */
-  async idle(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  /** Resolves once the batches that are on their way to the log now have arrived, or failed. */
+  async arrived(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
   }
 
   /** Folds a logged batch; `isStored` tells, by quarter, what the store has of it already. */
@@ -296,6 +297,11 @@ export class Ingestor {
 function checkKey(key: string | undefined): string | undefined {
   if (key === undefined || (key.length > 0 && key.length <= MAX_KEY_LENGTH)) return key;
   throw new TidemarkError("invalid-config", `An Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters.`);
+}
+
+function batchDigest({ count, flags, ts, dims, values, viewerLo, viewerHi, idLo, idHi }: EventBatch): string {
+  const columns = [flags, ts, ...dims, viewerLo, viewerHi, idLo ?? [], idHi ?? []];
+  return textDigest(JSON.stringify([values, ...columns.map((column) => Array.from(column.slice(0, count)))]));
 }
 
 function bytesDigest(bytes: Uint8Array): string {

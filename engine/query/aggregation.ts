@@ -191,7 +191,8 @@ export class Aggregation {
   #setTime(time: number): void {
     if (this.#byTime === 0 || this.#key[0] === time) return;
     this.#key[0] = time;
-    }
+    this.#cell = -1;
+  }
 
   #count(tier: string): void {
     this.sources.set(tier, (this.sources.get(tier) ?? 0) + 1);

@@ -13,7 +13,6 @@ export function firstEventMs(buckets: Buckets): number | undefined {
   let toMs = CALENDAR_END_MS;
   let found = Infinity;
   for (const grain of GRAINS.toReversed()) {
-    if (grain === "week") continue;
     const first = buckets.starts(UTC_CALENDAR, grain, fromMs, toMs)[0];
     if (first === undefined) continue;
     fromMs = first;

@@ -9,28 +9,27 @@ export const NO_LIMIT = 255;
 
 const TOP_BITS = 0x80808080 | 0;
 
-/** The larger of each of the four bytes of two words; all bytes ≤ 127. */
-function maxOfBytes(a: number, b: number): number {
-  // Per byte: 128 + b − a never borrows from its neighbour, and keeps its top bit exactly when b ≥ a.
-  const difference = ((b | TOP_BITS) - a) | 0;
-  const greater = difference & TOP_BITS;
-  return (a + (difference & (greater - (greater >>> 7)))) | 0;
-}
-
-/** Eight words a round, as the loop's own work would take a fifth of the time otherwise. */
+/**
+ * Raises each byte of `target` to that of `source`, all bytes ≤ 127. Per byte, 128 + source − target never borrows from
+ * its neighbour and keeps its top bit exactly where the source is not smaller; there the difference is added. Spelled
+ * out four times, because the compiler's budget for inlining may be spent where this is called.
+ */
 function uniteWords(target: Int32Array, source: Int32Array): void {
-  const whole = target.length & ~7;
-  for (let i = 0; i < whole; i += 8) {
-    target[i] = maxOfBytes(target[i]!, source[i]!);
-    target[i + 1] = maxOfBytes(target[i + 1]!, source[i + 1]!);
-    target[i + 2] = maxOfBytes(target[i + 2]!, source[i + 2]!);
-    target[i + 3] = maxOfBytes(target[i + 3]!, source[i + 3]!);
-    target[i + 4] = maxOfBytes(target[i + 4]!, source[i + 4]!);
-    target[i + 5] = maxOfBytes(target[i + 5]!, source[i + 5]!);
-    target[i + 6] = maxOfBytes(target[i + 6]!, source[i + 6]!);
-    target[i + 7] = maxOfBytes(target[i + 7]!, source[i + 7]!);
+  // 2^4 registers, the fewest there are, make 4 words.
+  for (let i = 0; i < target.length; i += 4) {
+    let difference = ((source[i]! | TOP_BITS) - target[i]!) | 0;
+    let greater = difference & TOP_BITS;
+    target[i] = target[i]! + (difference & (greater - (greater >>> 7)));
+    difference = ((source[i + 1]! | TOP_BITS) - target[i + 1]!) | 0;
+    greater = difference & TOP_BITS;
+    target[i + 1] = target[i + 1]! + (difference & (greater - (greater >>> 7)));
+    difference = ((source[i + 2]! | TOP_BITS) - target[i + 2]!) | 0;
+    greater = difference & TOP_BITS;
+    target[i + 2] = target[i + 2]! + (difference & (greater - (greater >>> 7)));
+    difference = ((source[i + 3]! | TOP_BITS) - target[i + 3]!) | 0;
+    greater = difference & TOP_BITS;
+    target[i + 3] = target[i + 3]! + (difference & (greater - (greater >>> 7)));
   }
-  for (let i = whole; i < target.length; i++) target[i] = maxOfBytes(target[i]!, source[i]!);
 }
 
 function wordsOf(registers: Uint8Array): Int32Array {
