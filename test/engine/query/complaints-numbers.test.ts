@@ -56,6 +56,34 @@ t.test(
   },
 );
 
+t.test(
+  "AT-19: where every viewer came once, no estimate says that there were more viewers than views",
+  (t) => {
+    const ts = at("2026-11-23T10:00Z");
+    const world = new World();
+    for (let b = 0; b < 12; b++) {
+      const once = (_: unknown, i: number): Happening => ({ ts: ts + i, blog: `b${b}`, viewer: `${b} ${i}` });
+      world.add(...Array.from({ length: 2500 + 100 * b }, once), { ts, blog: `b${b}` });
+    }
+    const { results } = world.query({
+      date_range: "all",
+      metrics: ["views", "viewers"],
+      dimensions: ["blog"],
+    });
+    const spare = results.map(({ metrics }) => metrics[0]! - 1 - metrics[1]!);
+    t.ok(
+      spare.every((views) => views >= 0),
+      spare.join(" "),
+    );
+    t.ok(
+      spare.some((views) => views === 0),
+      "some estimates were too great, and were held back",
+    );
+    t.ok(spare.some((views) => views > 0));
+    t.end();
+  },
+);
+
 t.test("AT-17: viewers are told for any range, years and all time included", (t) => {
   for (const dateRange of ["all", "year", "12mo", "91d", ["2020-01-01", "2030-12-31"]]) {
     const [row] = crowded.query({ date_range: dateRange, metrics: ["viewers"] }).results;

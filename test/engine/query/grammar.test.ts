@@ -6,7 +6,7 @@ import { HOUR_MS, supportedZones } from "../../../engine/calendar/index.js";
 import { TidemarkError } from "../../../engine/errors.js";
 import { execute, parseQuery, prepareQuery } from "../../../engine/query/index.js";
 import { DEFAULT_SCHEMA, defineSchema } from "../../../engine/schema.js";
-import { at, World } from "./world.js";
+import { at, World, type Happening } from "./world.js";
 
 const context = { schema: defineSchema(), defaultZone: "UTC" };
 const today = { date_range: "today" };
@@ -429,6 +429,38 @@ t.test(
     t.end();
   },
 );
+
+t.test("a day that the zone skipped is refused, and one that only the range's end skips is not", (t) => {
+  const ask = (first: string, last: string): unknown =>
+    parseQuery({ date_range: [first, last], timezone: "Pacific/Apia" }, context).range;
+  t.match(
+    refusalOf(() => ask("2011-12-30", "2011-12-30")),
+    { code: "invalid-range", detail: /clocks skipped it/ },
+  );
+  t.strictSame(ask("2011-12-29", "2011-12-30"), ask("2011-12-29", "2011-12-29"));
+  t.end();
+});
+
+t.test("an answer with more groups than memory should hold is refused before it is made", (t) => {
+  const ts = at("2025-01-01T10:00:00Z");
+  const world = new World();
+  world.add(...Array.from({ length: 60 }, (_, i): Happening => ({ ts, blog: `b${i}`, created: true })));
+  const query = {
+    date_range: ["2025-01-01", "2026-03-31"],
+    dimensions: ["time:quarter", "blog"],
+    metrics: ["blogs_total"],
+  };
+  t.match(
+    refusalOf(() => world.query(query)),
+    {
+      code: "range-too-wide",
+      pointer: "/dimensions",
+      detail: /more than 2500000 groups: ask for a shorter range/,
+    },
+  );
+  t.equal(world.query({ ...query, metrics: ["blogs_created"] }).results.length, 60);
+  t.end();
+});
 
 t.test("other streams are asked by their own names", (t) => {
   const schema = defineSchema({

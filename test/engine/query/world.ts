@@ -2,7 +2,7 @@ import { getZone, QUARTER_MS } from "../../../engine/calendar/index.js";
 import { BatchBuilder } from "../../../engine/event.js";
 import { Buckets } from "../../../engine/hot/buckets.js";
 import { Dictionaries } from "../../../engine/hot/dictionaries.js";
-import { Fold } from "./fold-fixed.js";
+import { Fold } from "../../../engine/hot/fold.js";
 import { OTHER_NAME } from "../../../engine/hot/interner.js";
 import { runQuery } from "../../../engine/query/index.js";
 import { defineSchema, type Schema, type SchemaConfig } from "../../../engine/schema.js";
