@@ -13,6 +13,8 @@ export function firstEventMs(buckets: Buckets): number | undefined {
   let toMs = CALENDAR_END_MS;
   let found = Infinity;
   for (const grain of GRAINS.toReversed()) {
+    // A month's first days may lie in a week that began before it.
+    if (grain === "week") continue;
     const first = buckets.starts(UTC_CALENDAR, grain, fromMs, toMs)[0];
     if (first === undefined) continue;
     fromMs = first;

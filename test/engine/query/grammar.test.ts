@@ -365,6 +365,19 @@ t.test("all time begins with the first event, wherever that is kept", async (t) 
 });
 
 t.test(
+  "all time begins on a month's first days, though they lie in a week that began before it",
+  async (t) => {
+    const world = new World();
+    world.add({ ts: at("2021-05-01T10:00:00Z"), blog: "b" }, { ts: at("2021-05-20T10:00:00Z"), blog: "b" });
+    world.now = at("2026-11-23T14:03:11Z");
+    await world.commit(world.now);
+    const { results, meta } = world.query({ date_range: "all", metrics: ["views"] });
+    t.equal(meta.range[0], "2021-05-01T00:00:00Z");
+    t.strictSame(results[0]!.metrics, [2]);
+  },
+);
+
+t.test(
   "a prepared query follows the clock, the seal and new names, and gives what a new one gives",
   async (t) => {
     const world = new World({ homeZones: ["Asia/Kolkata"] });
