@@ -91,6 +91,9 @@ t.test(
     const first = await digests(server.engine);
     passes(t, await data.check(askOver(server.url), "buckets"), "with everything sealed");
     await server.close();
+    server = await startServer({ ...options, homeZones: ZONES, ...SEAL_AT_ONCE });
+    const firstInZones = await digests(server.engine);
+    await server.close();
 
     const others: { all: string; utc: string }[] = [];
     for (const seed of [2, 3]) {
@@ -102,6 +105,11 @@ t.test(
       await engine.close();
     }
     t.equal(others[0]!.utc, first.utc, "the second order gives the bytes of the first");
+    t.equal(
+      others[0]!.all,
+      firstInZones.all,
+      "and those of every home zone, which the first was given later",
+    );
     t.equal(
       others[1]!.all,
       others[0]!.all,

@@ -291,6 +291,8 @@ t.test(
     for (let i = 1; i < 5000; i++) if (!window.add(i << 16, 1, i, 7 + i)) t.fail(`${i} is new`);
     for (let i = 1; i < 5000; i++) if (window.add(i << 16, 1, 5000, 9000)) t.fail(`${i} is known`);
     t.equal(window.from, 7);
+    window.expire(4000);
+    t.notOk(window.add(999 << 16, 1, 4000, 9000), "an id outlives the first of its generation");
     window.expire(4999);
     t.equal(window.from, 7 + 1000, "what is a window old, and its generation, is gone");
     t.ok(window.add(0, 0, 5000, 9001));
