@@ -100,14 +100,8 @@ class Decoder {
   #invalid = 0;
 
   constructor(events: number, { schema, now, hashViewer }: DecodeContext) {
-    // One line more: the line feed that ends a file is not an event.
-    if (events > MAX_BATCH_EVENTS + 1) {
-      throw new TidemarkError(
-        "too-many-events",
-        `A batch holds at most ${MAX_BATCH_EVENTS} events; send ${events} in several.`,
-        { extra: { limit: MAX_BATCH_EVENTS } },
-      );
-    }
+    // Before anything is allocated; one more than the limit, since the line feed that ends a file is no event.
+    if (events > MAX_BATCH_EVENTS + 1) throw tooMany(events);
     this.#builder = new BatchBuilder(schema, events, now, hashViewer);
     this.#indexes = new Uint32Array(events);
   }
@@ -126,13 +120,22 @@ class Decoder {
 
   add(index: number, event: unknown): void {
     const rejection = this.#builder.add(event);
-    if (rejection === undefined) this.#indexes[this.#rows++] = index;
-    else this.reject(index, rejection);
+    if (rejection !== undefined) this.reject(index, rejection);
+    else {
+      this.#indexes[this.#rows++] = index;
+      this.#checkCount();
+    }
   }
 
   reject(index: number, rejection: Rejection): void {
     this.#invalid++;
+    this.#checkCount();
     if (this.#errors.length < MAX_REPORTED_ERRORS) this.#errors.push({ index, ...rejection });
+  }
+
+  #checkCount(): void {
+    const judged = this.#rows + this.#invalid;
+    if (judged > MAX_BATCH_EVENTS) throw tooMany(judged);
   }
 
   finish(): Decoded {
@@ -143,4 +146,9 @@ class Decoder {
       errors: this.#errors,
     };
   }
+}
+
+function tooMany(events: number): TidemarkError {
+  const detail = `A batch holds at most ${MAX_BATCH_EVENTS} events; send ${events} or more in several.`;
+  return new TidemarkError("too-many-events", detail, { extra: { limit: MAX_BATCH_EVENTS } });
 }

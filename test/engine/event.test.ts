@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
+import { decodeEvents, decodeNdjson } from "../../engine/body.js";
 import { BatchBuilder } from "../../engine/event.js";
+import { hashText } from "../../engine/sketch/murmur3.js";
 import {
   FLAG_CREATED,
   FLAG_ID,
@@ -277,5 +279,30 @@ t.test(
       good.map((event) => wantedOf(event, schema)),
       "rows",
     );
+  },
+);
+
+t.test(
+  "a batch of 100,000 events is taken in every form, and one more is refused in every form",
+  async (t) => {
+    const context = { schema: defineSchema(), now: 1_767_225_600_000, hashViewer: hashText };
+    const event = { type: "view", blog: "b" };
+    const line = JSON.stringify(event);
+    const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+    const forms: Record<string, (events: number) => number> = {
+      "an array": (n) =>
+        decodeEvents(
+          Array.from({ length: n }, () => event),
+          context,
+        ).batch.count,
+      "lines, the last ended": (n) => decodeNdjson(bytes(`${line}\n`.repeat(n)), context).batch.count,
+      "lines, the last open": (n) =>
+        decodeNdjson(bytes(`${line}\n`.repeat(n - 1) + line), context).batch.count,
+      "lines that are no events": (n) => decodeNdjson(bytes("{}\n".repeat(n)), context).invalid,
+    };
+    for (const [form, decode] of Object.entries(forms)) {
+      t.equal(decode(100_000), 100_000, form);
+      t.throws(() => decode(100_001), { code: "too-many-events" }, `${form}, one more`);
+    }
   },
 );
