@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import t from "tap";
 import {
+  CALENDAR_END_MS,
+  CALENDAR_START_MS,
+  DAY_MS,
   GRAINS,
   QUARTER_MS,
   getZone,
@@ -155,6 +158,8 @@ function coarseEnough(zone: Zone, grain: Grain | null, fromMs: number, toMs: num
 function refusal(world: World, question: Question): string | undefined {
   const { zone, grain, fromMs, toMs, columns, filters } = question;
   if (fromMs % QUARTER_MS !== 0 || toMs % QUARTER_MS !== 0) return "range-not-aligned";
+  // Days that touch the calendar at either end may stretch beyond it.
+  if (fromMs < CALENDAR_START_MS - DAY_MS || toMs > CALENDAR_END_MS + DAY_MS) return "invalid-range";
   const dims = new Set([...columns.filter((name) => name !== "time"), ...filters.map(([name]) => name)]);
   const covered = world.schema.rollups.some((rollup) =>
     [...dims].every((name) => rollup.dims.includes(world.schema.dimensions.indexOf(name))),
