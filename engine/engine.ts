@@ -20,8 +20,8 @@ import { Ingestor } from "./ingest.js";
 import { LiveView } from "./live.js";
 import type { EventBatch } from "./log.js";
 import { resolveOptions, type Settings } from "./options.js";
-import { commits$, live$ } from "./pipeline.js";
-import { runQuery } from "./query/index.js";
+import { commits$, live$, type PipelineOptions } from "./pipeline.js";
+import { execute, prepareQuery, type Moment, type PreparedQuery } from "./query/index.js";
 import { recover } from "./recovery.js";
 import type { Schema } from "./schema.js";
 import type { StoreMeta } from "./store.js";
@@ -117,22 +117,20 @@ class TidemarkEngine implements Engine {
 
   query(query: QueryInput): QueryResult {
     this.#requireOpen();
-    const now = this.#settings.scheduler.now();
-    return runQuery(this.#buckets, query, {
-      schema: this.schema,
-      now,
-      defaultZone: this.#settings.defaultZone,
-      watermarkMs: this.#watermark.advance(now),
-    });
+    return execute(this.#prepare(query), this.#buckets, this.#moment());
   }
 
   live$(query: QueryInput): Observable<LiveMessage> {
-    const source = {
-      query: (input: QueryInput) => this.query(input),
-      position: () => this.#buckets.position,
-      now: () => this.#settings.scheduler.now(),
+    const view = (): LiveView => {
+      this.#requireOpen();
+      const prepared = this.#prepare(query);
+      const answer = (): QueryResult => {
+        this.#requireOpen();
+        return execute(prepared, this.#buckets, this.#moment());
+      };
+      const position = (): number => this.#buckets.position;
+      return new LiveView({ answer, position, now: () => this.#settings.scheduler.now() }, query);
     };
-    const view = (): LiveView => new LiveView(source, query);
     return live$(view, this.#settings.pushIntervalMs, this.#pipeline()).pipe(
       // An engine that closes in the middle of a push has nothing more to say.
       catchError((error: unknown) => (this.#state === "closing" ? EMPTY : throwError(() => error))),
@@ -183,7 +181,16 @@ class TidemarkEngine implements Engine {
     }
   }
 
-  #pipeline(): { folded$: Ingestor["folded$"]; closed$: Subject<void>; scheduler: Settings["scheduler"] } {
+  #prepare(query: QueryInput): PreparedQuery {
+    return prepareQuery(query, { schema: this.schema, defaultZone: this.#settings.defaultZone });
+  }
+
+  #moment(): Moment {
+    const now = this.#settings.scheduler.now();
+    return { now, watermarkMs: this.#watermark.advance(now) };
+  }
+
+  #pipeline(): PipelineOptions {
     return { folded$: this.#ingestor.folded$, closed$: this.#closed$, scheduler: this.#settings.scheduler };
   }
 

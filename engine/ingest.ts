@@ -7,7 +7,7 @@ import type { TextHash } from "./event.js";
 import {
   admit,
   confirmRemembered,
-  fillRemembered,
+  internAndFill,
   type Admission,
   type AdmissionLimits,
 } from "./hot/admission.js";
@@ -183,8 +183,7 @@ export class Ingestor {
     bodyHash: string,
   ): Promise<Position> {
     const { buckets, log } = this.#options;
-    const events = fillRemembered(batch, buckets.schema, buckets.dictionaries);
-    const ids = events.values.map((values, d) => buckets.dictionaries.idsOf(d, values));
+    const { events, ids } = internAndFill(batch, buckets.schema, buckets.dictionaries);
     const claim: BatchClaim | undefined =
       key === undefined ? undefined : { key, bodyHash, reply: JSON.stringify(counts) };
     const record: LogRecord = { receivedAt, events, ...(claim === undefined ? {} : { claim }) };

@@ -3,8 +3,8 @@ import type { LiveMessage, QueryInput, QueryResult } from "./api.js";
 import type { Position } from "./log.js";
 
 export interface LiveSource {
-  /** Runs the query as of now. */
-  query(query: QueryInput): QueryResult;
+  /** Answers the query as of now. */
+  answer(): QueryResult;
   /** Everything up to this record is counted. */
   position(): Position;
   now(): number;
@@ -13,7 +13,8 @@ export interface LiveSource {
 /** One live query: what was said last, and what is to be said next. */
 export class LiveView {
   readonly #source: LiveSource;
-  readonly #query: QueryInput;
+  /** A preset such as the current hour moves on when its range ends; a range of given dates stays. */
+  readonly #moves: boolean;
   #endsAt = Number.NEGATIVE_INFINITY;
   #range: readonly [string, string] = ["", ""];
   #seq: Position = 0;
@@ -22,7 +23,7 @@ export class LiveView {
 
   constructor(source: LiveSource, query: QueryInput) {
     this.#source = source;
-    this.#query = query;
+    this.#moves = typeof query.date_range === "string";
   }
 
   /** Has the range ended, so that there is something to say without an event? */
@@ -31,11 +32,9 @@ export class LiveView {
   }
 
   snapshot(): LiveMessage {
-    const payload = this.#source.query(this.#query);
+    const payload = this.#source.answer();
     this.#range = payload.meta.range;
-    // A preset such as the current hour moves on when its range ends; a range of given dates stays.
-    const moves = typeof this.#query.date_range === "string";
-    this.#endsAt = moves ? parseInstant(this.#range[1])! : Number.POSITIVE_INFINITY;
+    this.#endsAt = this.#moves ? parseInstant(this.#range[1])! : Number.POSITIVE_INFINITY;
     this.#seq = payload.meta.seq;
     this.#said = new Map(
       payload.results.map((row) => [JSON.stringify(row.dimensions), JSON.stringify(row.metrics)]),
@@ -54,7 +53,7 @@ export class LiveView {
 
   #delta(): LiveMessage[] {
     if (this.#source.position() === this.#seq) return [];
-    const { results, meta } = this.#source.query(this.#query);
+    const { results, meta } = this.#source.answer();
     const changed = results.filter((row) => {
       const key = JSON.stringify(row.dimensions);
       const metrics = JSON.stringify(row.metrics);

@@ -1,13 +1,9 @@
 import {
-  EMPTY,
   concat,
   defer,
-  distinctUntilChanged,
   exhaustMap,
   filter,
-  from,
   interval,
-  map,
   merge,
   of,
   takeUntil,
@@ -37,7 +33,7 @@ export function commits$(committer: Committer, options: PipelineOptions): Observ
   const sealed$ = options.folded$.pipe(filter(() => committer.isSealDue() || committer.isOverfull()));
   const due$ = interval(TICK_MS, options.scheduler).pipe(filter(() => committer.isDue()));
   return merge(sealed$, due$).pipe(
-    exhaustMap(() => from(committer.commitDue())),
+    exhaustMap(() => committer.commitDue()),
     takeUntil(options.closed$),
   );
 }
@@ -54,14 +50,8 @@ export function live$(
   const { folded$, closed$, scheduler } = options;
   return defer(() => {
     const live = view();
-    const pushes$ = folded$.pipe(
-      map(({ position }) => position),
-      throttleTime(pushIntervalMs, scheduler, { leading: true, trailing: true }),
-    );
+    const pushes$ = folded$.pipe(throttleTime(pushIntervalMs, scheduler, { leading: true, trailing: true }));
     const ticks$ = interval(TICK_MS, scheduler).pipe(filter(() => live.hasEnded()));
-    return concat(
-      of(live.snapshot()),
-      merge(pushes$.pipe(distinctUntilChanged()), ticks$).pipe(exhaustMap(() => live.changes() ?? EMPTY)),
-    );
+    return concat(of(live.snapshot()), merge(pushes$, ticks$).pipe(exhaustMap(() => live.changes())));
   }).pipe(takeUntil(closed$));
 }

@@ -17,6 +17,11 @@ export interface BucketAddress {
   readonly startMs: number;
 }
 
+/** A bucket's address as one text, for maps in memory. */
+export function addressName({ calendar, grain, startMs }: BucketAddress): string {
+  return `${calendar} ${grain} ${startMs}`;
+}
+
 /**
  * The cells of one rollup in one bucket. Rows ascend by key (lexicographic over the key's ids); keys are ids of
  * the dictionaries: 0 = absent, 1 = `(other)`, from 2 on the dictionary's values.

@@ -1,11 +1,11 @@
 /** A commit as the writes of one transaction, all of it worked out before the first is made. */
-import type { BucketAddress, BucketHead, StoreCommit } from "../engine/store.js";
+import { addressName, type BucketAddress, type BucketHead, type StoreCommit } from "../engine/store.js";
 import { blockChecksum, encodeBlock } from "./block-codec.js";
 import { checkCommit } from "./checks.js";
 import { rememberedPuts, valuePuts } from "./dictionary-pages.js";
 import type { Environment, Put } from "./environment.js";
 import { bucketKey, HEAD } from "./keys.js";
-import { CALENDARS_KEY, GENERATION_KEY, META_KEY, nameOf, readHead, type StoreState } from "./state.js";
+import { CALENDARS_KEY, GENERATION_KEY, META_KEY, readHead, type StoreState } from "./state.js";
 import { encodeHead, encodeMeta, encodeNumber, encodeTexts } from "./store-codec.js";
 import type { BlockEntry, Counts } from "./store-codec.js";
 import { nextTurn } from "./write-queue.js";
@@ -105,7 +105,7 @@ function bucketPuts(
 
 function newBuckets(state: StoreState, buckets: readonly EncodedBucket[]): number {
   const added = buckets.filter(({ address }) => !state.index.has(address));
-  return new Set(added.map(({ address }) => nameOf(address))).size;
+  return new Set(added.map(({ address }) => addressName(address))).size;
 }
 
 function valueCounts({ values }: StoreCommit, counts: Counts): number[] {

@@ -1,7 +1,7 @@
 import type { Grain } from "../engine/calendar/grain.js";
 import { TidemarkError } from "../engine/errors.js";
-import type { BucketAddress, BucketHead, BucketStore, CellBlock } from "../engine/store.js";
-import type { StoreCommit, StoreMeta } from "../engine/store.js";
+import { addressName, type BucketAddress, type BucketHead } from "../engine/store.js";
+import type { BucketStore, CellBlock, StoreCommit, StoreMeta } from "../engine/store.js";
 import { BlockCache } from "./block-cache.js";
 import { blockChecksum, decodeBlock } from "./block-codec.js";
 import { encodeBuckets, prepareCommit, type StagedCommit } from "./commit.js";
@@ -9,7 +9,7 @@ import { readRemembered, readValues } from "./dictionary-pages.js";
 import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
 import { bucketKey } from "./keys.js";
-import { describe, loadState, nameOf, readGeneration, readHead, readMeta, type StoreState } from "./state.js";
+import { describe, loadState, readGeneration, readHead, readMeta, type StoreState } from "./state.js";
 import type { BlockEntry } from "./store-codec.js";
 import type { WriteQueue } from "./write-queue.js";
 
@@ -61,7 +61,7 @@ export class LmdbStore implements BucketStore {
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
     const state = this.#current();
-    const name = nameOf(address);
+    const name = addressName(address);
     const cached = this.#cache.get(name, rollup);
     if (cached !== undefined) return cached;
     if (!state.index.has(address)) return undefined;
@@ -119,7 +119,7 @@ export class LmdbStore implements BucketStore {
     const { index } = this.#state;
     for (const address of staged.buckets) {
       index.add(address);
-      this.#cache.remove(nameOf(address));
+      this.#cache.remove(addressName(address));
     }
     this.#state = { generation, calendars: staged.calendars, counts: staged.counts, index };
     this.#staged = undefined;

@@ -1,14 +1,15 @@
 /** A storage without files, for engines whose past may be lost, and for tests. */
 import type { Grain } from "../engine/calendar/grain.js";
 import type { EventLog, LogEntry, LogRecord, Position } from "../engine/log.js";
-import type {
-  BucketAddress,
-  BucketHead,
-  BucketStore,
-  CellBlock,
-  Storage,
-  StoreCommit,
-  StoreMeta,
+import {
+  addressName,
+  type BucketAddress,
+  type BucketHead,
+  type BucketStore,
+  type CellBlock,
+  type Storage,
+  type StoreCommit,
+  type StoreMeta,
 } from "../engine/store.js";
 import { BucketIndex } from "./bucket-index.js";
 import { checkBlock, checkCommit } from "./checks.js";
@@ -164,11 +165,11 @@ class MemoryStore implements BucketStore {
   }
 
   head(address: BucketAddress): BucketHead | undefined {
-    return this.#disk.buckets.get(nameOf(address))?.head;
+    return this.#disk.buckets.get(addressName(address))?.head;
   }
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
-    return this.#disk.buckets.get(nameOf(address))?.blocks.get(rollup);
+    return this.#disk.buckets.get(addressName(address))?.blocks.get(rollup);
   }
 
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
@@ -192,7 +193,7 @@ class MemoryStore implements BucketStore {
 function apply(disk: MemoryDisk, commit: StoreCommit): void {
   for (const { address, head, blocks } of commit.buckets) {
     const filled = blocks.filter((block) => block.count > 0);
-    disk.buckets.set(nameOf(address), {
+    disk.buckets.set(addressName(address), {
       head,
       blocks: new Map(filled.map((block) => [block.rollup, block])),
     });
@@ -217,8 +218,4 @@ function updated(before: Uint32Array | undefined, subjects: Uint32Array, ids: Ui
     after[subject] = ids[i]!;
   });
   return after;
-}
-
-function nameOf({ calendar, grain, startMs }: BucketAddress): string {
-  return `${calendar} ${grain} ${startMs}`;
 }

@@ -66,11 +66,6 @@ export function describe({ calendar, grain, startMs }: BucketAddress): string {
   return `the ${grain} ${startMs} of ${calendar}`;
 }
 
-/** A bucket's name as the key of a map. */
-export function nameOf({ calendar, grain, startMs }: BucketAddress): string {
-  return `${calendar} ${grain} ${startMs}`;
-}
-
 function* storedAddresses(environment: Environment, calendars: readonly string[]): Generator<BucketAddress> {
   for (const [number, calendar] of calendars.entries()) {
     for (const grain of GRAINS) {

@@ -65,7 +65,7 @@ function isDuplicate(batch: EventBatch, row: number, ids: IdWindow, context: Adm
 }
 
 /** A batch of the given rows, whose dictionaries hold only what these use. */
-export function selectRows(batch: EventBatch, rows: Uint32Array): EventBatch {
+function selectRows(batch: EventBatch, rows: Uint32Array): EventBatch {
   const values: string[][] = [];
   const dims = batch.dims.map((column, d) => {
     const renumbered = new Uint32Array(batch.values[d]!.length + 1);
@@ -97,18 +97,26 @@ export function selectRows(batch: EventBatch, rows: Uint32Array): EventBatch {
   };
 }
 
+/** A batch and the ids of its values: `ids[dimension][k]` of value k, 0 of none. */
+export interface InternedBatch {
+  readonly events: EventBatch;
+  readonly ids: readonly Uint32Array[];
+}
+
 /**
- * Fills in what events leave out and their subject is known for, and learns from those that say it, row by row in
- * log order. Done before the batch is logged, so that a bucket is a function of the log alone.
+ * Interns a batch's values, fills in what events leave out and their subject is known for, and learns from those
+ * that say it, row by row in log order. Done before the batch is logged, so that a bucket is a function of the log
+ * alone.
  */
-export function fillRemembered(batch: EventBatch, schema: Schema, dictionaries: Dictionaries): EventBatch {
-  let { dims, values } = batch;
+export function internAndFill(batch: EventBatch, schema: Schema, dictionaries: Dictionaries): InternedBatch {
+  let filled: InternedBatch = {
+    events: batch,
+    ids: batch.values.map((values, d) => dictionaries.idsOf(d, values)),
+  };
   for (const dimension of schema.remembered) {
-    const filled = fillDimension({ ...batch, dims, values }, dimension, schema.subject, dictionaries);
-    dims = filled.dims;
-    values = filled.values;
+    filled = fillDimension(filled, dimension, schema.subject, dictionaries);
   }
-  return { ...batch, dims, values };
+  return filled;
 }
 
 /** What a logged batch says of its subjects. `ids` are those of its values, as for the fold. */
@@ -129,21 +137,21 @@ export function confirmRemembered(
 }
 
 function fillDimension(
-  batch: EventBatch,
+  { events, ids }: InternedBatch,
   dimension: number,
   subject: number,
   dictionaries: Dictionaries,
-): Pick<EventBatch, "dims" | "values"> {
-  const column = batch.dims[dimension]!.slice(0, batch.count);
-  const values = batch.values[dimension]!.slice();
-  const subjects = dictionaries.idsOf(subject, batch.values[subject]!);
-  const ids = Array.from(dictionaries.idsOf(dimension, values));
+): InternedBatch {
+  const column = events.dims[dimension]!.slice(0, events.count);
+  const values = events.values[dimension]!.slice();
+  const valueIds = Array.from(ids[dimension]!);
+  const subjects = events.dims[subject]!;
   const indexOfId = new Map<number, number>();
-  for (let row = 0; row < batch.count; row++) {
-    const subjectId = subjects[batch.dims[subject]![row]!]!;
+  for (let row = 0; row < events.count; row++) {
+    const subjectId = ids[subject]![subjects[row]!]!;
     const index = column[row]!;
     if (index !== 0) {
-      dictionaries.remember(dimension, subjectId, ids[index]!);
+      dictionaries.remember(dimension, subjectId, valueIds[index]!);
       continue;
     }
     const known = dictionaries.recall(dimension, subjectId);
@@ -152,10 +160,17 @@ function fillDimension(
     let at = indexOfId.get(known) ?? values.indexOf(name) + 1;
     if (at === 0) {
       at = values.push(name);
-      ids.push(known);
+      valueIds.push(known);
     }
     indexOfId.set(known, at);
     column[row] = at;
   }
-  return { dims: batch.dims.with(dimension, column), values: batch.values.with(dimension, values) };
+  return {
+    events: {
+      ...events,
+      dims: events.dims.with(dimension, column),
+      values: events.values.with(dimension, values),
+    },
+    ids: ids.with(dimension, Uint32Array.from(valueIds)),
+  };
 }

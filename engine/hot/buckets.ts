@@ -52,8 +52,8 @@ export class Buckets {
   readonly schema: Schema;
   /** UTC first, then the home zones. */
   readonly calendars: readonly Zone[];
-  readonly store: BucketStore;
   readonly dictionaries: Dictionaries;
+  readonly #store: BucketStore;
   #active = new Map<number, Delta>();
   #writing: Writing | undefined;
   #sealedUntil: Readonly<Record<string, number>>;
@@ -62,7 +62,7 @@ export class Buckets {
   constructor(schema: Schema, calendars: readonly Zone[], store: BucketStore, dictionaries: Dictionaries) {
     this.schema = schema;
     this.calendars = calendars;
-    this.store = store;
+    this.#store = store;
     this.dictionaries = dictionaries;
     this.#sealedUntil = store.meta()?.sealedUntil ?? {};
     this.#position = store.meta()?.position ?? 0;
@@ -89,7 +89,7 @@ export class Buckets {
 
   /** Is the record's part in this quarter in the store already? Asked during replay. */
   isStored(quarterMs: number, position: Position): boolean {
-    const head = this.store.head({ calendar: UTC_CALENDAR, grain: "quarter", startMs: quarterMs });
+    const head = this.#store.head({ calendar: UTC_CALENDAR, grain: "quarter", startMs: quarterMs });
     return head !== undefined && head.position >= position;
   }
 
@@ -100,15 +100,15 @@ export class Buckets {
   }
 
   head(address: BucketAddress): BucketHead | undefined {
-    return this.store.head(address);
+    return this.#store.head(address);
   }
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
-    return this.store.block(address, rollup);
+    return this.#store.block(address, rollup);
   }
 
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
-    return this.store.starts(calendar, grain, fromMs, toMs);
+    return this.#store.starts(calendar, grain, fromMs, toMs);
   }
 
   /** The cells that the store does not have, for quarters that begin in `[fromMs, toMs)`. */
@@ -154,7 +154,7 @@ export class Buckets {
     if (this.#writing !== undefined) throw new Error("BUG: two commits at once");
     const deltas = this.#take(request);
     const sealedUntil = this.#nextSealedUntil(request.sealUntil);
-    const generation = this.store.generation() + 1;
+    const generation = this.#store.generation() + 1;
     this.#writing = { deltas, generation, sealedUntil };
     const position = this.#position;
     const meta = {
@@ -168,7 +168,7 @@ export class Buckets {
     const changes = this.dictionaries.changes();
     try {
       const buckets = await this.#prepare(deltas, position, request);
-      await this.store.commit({ meta, buckets, values: changes.values, remembered: changes.remembered });
+      await this.#store.commit({ meta, buckets, values: changes.values, remembered: changes.remembered });
       changes.written();
       this.#settle();
     } catch (error) {
@@ -184,7 +184,7 @@ export class Buckets {
    */
   #settle(): void {
     const writing = this.#writing;
-    if (writing === undefined || this.store.generation() < writing.generation) return;
+    if (writing === undefined || this.#store.generation() < writing.generation) return;
     this.#writing = undefined;
     this.#sealedUntil = writing.sealedUntil;
   }
@@ -216,7 +216,8 @@ export class Buckets {
   ): Promise<StoredBucket[]> {
     const buckets: StoredBucket[] = [];
     const tables = new Map([...deltas].map(([quarterMs, { table }]) => [quarterMs, table]));
-    const { schema, store, calendars } = this;
+    const { schema, calendars } = this;
+    const store = this.#store;
     const sealedUntil = this.#sealedUntil;
     let cells = 0;
     for (const bucket of sealBuckets({

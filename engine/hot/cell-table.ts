@@ -4,6 +4,9 @@ import { SketchPool } from "./sketch-pool.js";
 /** One event makes a cell in each of the six default rollups. */
 const INITIAL_CELLS = 8;
 
+/** What blocks and tables both count. */
+type Counts = Pick<CellBlock, "views" | "anonymous" | "created">;
+
 /**
  * Cells by (rollup, key) as flat columns with an open-addressing index: counts and a sketch each. One table holds
  * all rollups of one bucket, or the groups of one query. Rows are never removed; the table is dropped whole.
@@ -59,11 +62,16 @@ export class CellTable {
     return -1;
   }
 
+  /** Adds the counts, without the sketch, of row or cell `at` of `other` to `cell`. */
+  addCounts(cell: number, other: Counts, at: number): void {
+    this.views[cell]! += other.views[at]!;
+    this.anonymous[cell]! += other.anonymous[at]!;
+    this.created[cell]! += other.created[at]!;
+  }
+
   /** Adds row `row` of a block to `cell`. */
   addRow(cell: number, block: CellBlock, row: number): void {
-    this.views[cell]! += block.views[row]!;
-    this.anonymous[cell]! += block.anonymous[row]!;
-    this.created[cell]! += block.created[row]!;
+    this.addCounts(cell, block, row);
     const registers = block.dense.get(row);
     if (registers !== undefined) this.sketches.addRegisters(cell, registers);
     else this.sketches.addAll(cell, block.tokens, block.tokenStart[row]!, block.tokenStart[row + 1]!);
@@ -71,9 +79,7 @@ export class CellTable {
 
   /** Adds cell `from` of another table to `cell`. */
   addCell(cell: number, other: CellTable, from: number): void {
-    this.views[cell]! += other.views[from]!;
-    this.anonymous[cell]! += other.anonymous[from]!;
-    this.created[cell]! += other.created[from]!;
+    this.addCounts(cell, other, from);
     this.sketches.addFrom(cell, other.sketches, from);
   }
 

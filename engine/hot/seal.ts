@@ -4,6 +4,7 @@ import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
 import {
   UTC_CALENDAR,
+  addressName,
   type BucketAddress,
   type BucketStore,
   type CellBlock,
@@ -42,29 +43,27 @@ const CHILD: Readonly<Record<Exclude<Grain, "quarter" | "day">, Grain>> = {
  * ancestor of theirs, merged likewise (a revision); and each bucket whose time has now passed, made from its
  * parts. A generator, so that the caller may pause between two buckets.
  */
-export function* sealBuckets(input: SealInput): Generator<StoredBucket, void, void> {
-  const written = new Map<string, StoredBucket>();
-  for (const bucket of new Sealer(input, written).run()) {
-    written.set(addressKey(bucket.address), bucket);
-    yield bucket;
-  }
-}
-
-export function addressKey({ calendar, grain, startMs }: BucketAddress): string {
-  return `${grain} ${startMs} ${calendar}`;
+export function sealBuckets(input: SealInput): Generator<StoredBucket, void, void> {
+  return new Sealer(input).run();
 }
 
 class Sealer {
   readonly #in: SealInput;
-  /** What this commit has written so far; later buckets are made from it. */
-  readonly #written: ReadonlyMap<string, StoredBucket>;
+  /** What this commit has written so far, by name; later buckets are made from it. */
+  readonly #written = new Map<string, StoredBucket>();
 
-  constructor(input: SealInput, written: ReadonlyMap<string, StoredBucket>) {
+  constructor(input: SealInput) {
     this.#in = input;
-    this.#written = written;
   }
 
   *run(): Generator<StoredBucket, void, void> {
+    for (const bucket of this.#all()) {
+      this.#written.set(addressName(bucket.address), bucket);
+      yield bucket;
+    }
+  }
+
+  *#all(): Generator<StoredBucket, void, void> {
     yield* this.#quarters();
     yield* this.#grain(this.#in.calendars[0]!, "hour");
     for (const zone of this.#in.calendars) {
@@ -167,7 +166,7 @@ class Sealer {
   }
 
   #blocks(address: BucketAddress): readonly CellBlock[] {
-    return this.#written.get(addressKey(address))?.blocks ?? this.#stored(address);
+    return this.#written.get(addressName(address))?.blocks ?? this.#stored(address);
   }
 
   #stored(address: BucketAddress): CellBlock[] {

@@ -1,3 +1,4 @@
+import { uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT, tokenIndex, tokenValue } from "../sketch/token.js";
 
 /** Precision of every sketch inside the engine. */
@@ -66,8 +67,8 @@ export class SketchPool {
   }
 
   addRegisters(cell: number, registers: Uint8Array): void {
-    const mine = this.#densify(cell);
-    for (let i = 0; i < REGISTERS; i++) if (registers[i]! > mine[i]!) mine[i] = registers[i]!;
+    // No hash gives a register of more than 65 − LOG2M, so none is wide.
+    uniteRegisters(this.#densify(cell), registers, false);
   }
 
   /** Merges a cell of another pool. */

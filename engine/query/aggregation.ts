@@ -144,23 +144,13 @@ export class Aggregation {
     }
     if (!this.#passes(hot.keys, at)) return;
     const cell = this.#cellOf(hot.keys, at);
-    if (this.#selection.sketches) {
-      this.table.addCell(cell, hot, from);
-      return;
-    }
-    this.table.views[cell]! += hot.views[from]!;
-    this.table.anonymous[cell]! += hot.anonymous[from]!;
-    this.table.created[cell]! += hot.created[from]!;
+    if (this.#selection.sketches) this.table.addCell(cell, hot, from);
+    else this.table.addCounts(cell, hot, from);
   }
 
   #addRow(cell: number, block: CellBlock, row: number): void {
-    if (this.#selection.sketches) {
-      this.table.addRow(cell, block, row);
-      return;
-    }
-    this.table.views[cell]! += block.views[row]!;
-    this.table.anonymous[cell]! += block.anonymous[row]!;
-    this.table.created[cell]! += block.created[row]!;
+    if (this.#selection.sketches) this.table.addRow(cell, block, row);
+    else this.table.addCounts(cell, block, row);
   }
 
   /** Tests the filters of the columns that are not pinned. */
