@@ -3,9 +3,12 @@
  * WebSocket. Member names are those of the wire, hence snake_case in what is sent or received.
  */
 import type { Observable, SchedulerLike } from "rxjs";
-import type { EventBatch, Position } from "./log.js";
+import type { EventBatch, LogSizes, Position } from "./log.js";
 import type { Schema, SchemaConfig } from "./schema.js";
-import type { Storage } from "./store.js";
+import type { RevisionReason, Storage } from "./store.js";
+import type { Archive } from "./upkeep/archive.js";
+import type { CellValues } from "./upkeep/compare.js";
+import type { RetentionOptions } from "./upkeep/policy.js";
 
 export interface EngineOptions {
   readonly storage: Storage;
@@ -30,6 +33,18 @@ export interface EngineOptions {
   readonly maxQueuedBytes?: number;
   /** Unsealed cells in memory beyond which they are written out early. */
   readonly maxHotCells?: number;
+  /** Events that a restart may have to fold again before open buckets are written down. */
+  readonly maxReplayEvents?: number;
+  /** Ids and keys remembered at most; beyond, batches that carry some are refused as overload. */
+  readonly maxDedupeEntries?: number;
+  /** A random whole number, so that senders cannot choose ids that collide in memory. */
+  readonly hashSeed?: number;
+  /** How long each tier is kept, ms; null for ever. Default: raw 30 days, quarters 90, hours 400, days 10 years. */
+  readonly retention?: RetentionOptions;
+  /** Takes what a tier gives up, before it does. */
+  readonly archive?: Archive;
+  /** One day of the raw log is compared with the buckets so often, ms; 0 for never. */
+  readonly reconcileEveryMs?: number;
   /** Clock and timers; virtual in tests. Default: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike;
 }
@@ -143,6 +158,8 @@ export interface QueryResult {
     readonly non_additive: readonly Metric[];
     /** Rows cut off by `limit`. */
     readonly rows_left_off: number;
+    /** Damage took events of these times: numbers that cover them may be too small. Absent when all is well. */
+    readonly incomplete?: readonly (readonly [string | null, string | null])[];
     readonly sources?: readonly { readonly tier: string; readonly buckets: number }[];
     readonly warnings: readonly string[];
   };
@@ -180,6 +197,128 @@ export interface EngineStats {
   readonly commits: number;
   /** The last failure to write buckets, or null; they are kept in memory and tried again. */
   readonly lastCommitError: string | null;
+  /** Why nothing can be written at the moment, or null. It is tried again and again. */
+  readonly failure: string | null;
+  /** Buckets that were found to differ from what they are made of, since the start. */
+  readonly mismatches: number;
+  /** The last failure of retention or of a comparison in the background, or null. */
+  readonly lastUpkeepError: string | null;
+}
+
+/** A bucket in reports. */
+export interface BucketName {
+  readonly calendar: string;
+  readonly grain: string;
+  /** RFC 3339, UTC. */
+  readonly start: string;
+}
+
+export interface RevisionsOptions {
+  /** Only revisions after this number; 0 for all that are kept. */
+  readonly after?: number;
+  /** At most so many, 1,000 by default and at most. */
+  readonly limit?: number;
+}
+
+/** One change of a sealed bucket: which, when, by how much and why. */
+export interface RevisionEntry {
+  readonly seq: number;
+  readonly at: string;
+  readonly bucket: BucketName;
+  readonly revision: number;
+  readonly reason: RevisionReason;
+  readonly position: Position;
+  /** What its total changed by. */
+  readonly views: number;
+  readonly created: number;
+  /** Cells that changed, of all rollups. */
+  readonly cells: number;
+}
+
+export interface RevisionsReport {
+  readonly revisions: readonly RevisionEntry[];
+  /** Number of the newest revision of all. */
+  readonly last: number;
+}
+
+export interface ReconcileOptions {
+  /** RFC 3339; the first event by default. */
+  readonly from?: string;
+  /** RFC 3339; now by default. */
+  readonly to?: string;
+  /** Makes anew what is wrong. */
+  readonly repair?: boolean;
+}
+
+export interface ReconcileReport {
+  /** Whole UTC days; buckets that end in it were compared. */
+  readonly range: readonly [string, string];
+  readonly compared: number;
+  /** Buckets that nothing finer is left of to compare with. */
+  readonly unproven: number;
+  /** Buckets that differ, are missing or cannot be read. */
+  readonly wrong: number;
+  readonly mismatched_cells: number;
+  /** The first 100 cells that differ, with both values. */
+  readonly mismatches: readonly {
+    readonly bucket: BucketName;
+    readonly rollup: string;
+    readonly key: readonly (string | null)[];
+    readonly stored: CellValues | null;
+    readonly recomputed: CellValues | null;
+  }[];
+  /** What could not be read, as sentences. */
+  readonly damaged: readonly string[];
+  readonly repaired: number;
+  /** What was repaired as far as possible, but with events missing. */
+  readonly incomplete: readonly IncompleteRange[];
+}
+
+/** Events are missing here; null where the border is not known. */
+export interface IncompleteRange {
+  /** Calendar and grain; null for all. */
+  readonly tier: string | null;
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
+export interface RetentionReport {
+  readonly dry_run: boolean;
+  readonly tiers: readonly {
+    readonly tier: string;
+    /** What lies before is given up; null when nothing is due. */
+    readonly before: string | null;
+    /** Buckets, or log records. */
+    readonly count: number;
+    readonly blocked: string | null;
+  }[];
+}
+
+export interface MerkleReport {
+  readonly days: readonly {
+    readonly day: string;
+    readonly root: string;
+    readonly leaves: readonly { readonly bucket: BucketName; readonly hash: string }[];
+  }[];
+}
+
+/** How much is stored of what. */
+export interface StorageReport {
+  readonly raw: LogSizes & {
+    /** Raw events are complete from here on; null when nothing was given up. */
+    readonly complete_from: string | null;
+    readonly gaps: readonly IncompleteRange[];
+  };
+  readonly tiers: readonly {
+    readonly tier: string;
+    readonly buckets: number;
+    readonly cells: number;
+    readonly bytes: number;
+    readonly bytes_per_cell: number | null;
+    /** Buckets that begin before were given up; null when none was. */
+    readonly reach: string | null;
+  }[];
+  readonly incomplete: readonly IncompleteRange[];
 }
 
 /** One line of the canonical form of a stored state: independent of arrival order, batching and interning. */
@@ -200,6 +339,15 @@ export interface Engine {
   stats(): EngineStats;
   /** Writes every hot cell to the store; after it a restart replays nothing. */
   checkpoint(): Promise<void>;
+  /** What changed in sealed buckets, oldest first. */
+  revisions(options?: RevisionsOptions): RevisionsReport;
+  /** Holds stored buckets against the raw events and the finer grains, bit for bit, and repairs them if asked to. */
+  reconcile(options?: ReconcileOptions): Promise<ReconcileReport>;
+  /** Gives up what is older than its tier keeps; with `dryRun`, only says what. Runs by itself every hour. */
+  retain(options?: { readonly dryRun?: boolean }): Promise<RetentionReport>;
+  /** One hash a UTC day: two stores with equal roots hold equal buckets. RFC 3339 instants, whole days. */
+  merkle(from: string, to: string): Promise<MerkleReport>;
+  storage(): StorageReport;
   /** The stored state, sorted, keys spelled out. Call `checkpoint()` first. */
   canonicalRows(): Iterable<CanonicalRow>;
   /** Refuses new batches, finishes those under way, checkpoints, completes the live queries. Idempotent. */

@@ -1,4 +1,4 @@
-import type { EventError } from "./api.js";
+import type { EventError, RejectionCode } from "./api.js";
 import { TidemarkError } from "./errors.js";
 import { BatchBuilder, type Rejection, type TextHash } from "./event.js";
 import { MAX_BATCH_EVENTS, MAX_REPORTED_ERRORS } from "./limits.js";
@@ -13,6 +13,7 @@ export interface Decoded {
   /** Index, in what was sent, of each row of the batch. */
   readonly indexes: Uint32Array;
   readonly invalid: number;
+  readonly invalidByType: ReadonlyMap<RejectionCode, number>;
   /** The first `MAX_REPORTED_ERRORS`. */
   readonly errors: readonly EventError[];
 }
@@ -98,6 +99,7 @@ class Decoder {
   readonly #errors: EventError[] = [];
   #rows = 0;
   #invalid = 0;
+  readonly #invalidByType = new Map<RejectionCode, number>();
 
   constructor(events: number, { schema, now, hashViewer }: DecodeContext) {
     // Before anything is allocated; one more than the limit, since the line feed that ends a file is no event.
@@ -129,6 +131,7 @@ class Decoder {
 
   reject(index: number, rejection: Rejection): void {
     this.#invalid++;
+    this.#invalidByType.set(rejection.type, (this.#invalidByType.get(rejection.type) ?? 0) + 1);
     this.#checkCount();
     if (this.#errors.length < MAX_REPORTED_ERRORS) this.#errors.push({ index, ...rejection });
   }
@@ -143,6 +146,7 @@ class Decoder {
       batch: this.#builder.build(),
       indexes: this.#indexes.subarray(0, this.#rows),
       invalid: this.#invalid,
+      invalidByType: this.#invalidByType,
       errors: this.#errors,
     };
   }

@@ -13,20 +13,28 @@ export function* canonicalRows(
   dictionaries: Dictionaries,
   calendars: ReadonlySet<string>,
 ): Generator<CanonicalRow, void, void> {
-  const rollups = [...schema.rollups].sort((a, b) => compareText(a.name, b.name));
   for (const address of [...store.addresses()].sort(compareAddresses)) {
-    const { calendar, grain, startMs } = address;
     // Buckets of a home zone that was given up are no longer kept up; they are made anew if it comes back.
-    if (!calendars.has(calendar)) continue;
-    for (const rollup of rollups) {
-      const block = store.block(address, rollup.id);
-      if (block === undefined) continue;
-      const rows = Array.from({ length: block.count }, (_, row) => {
-        const key = rollup.dims.map((d, i) => dictionaries.nameOf(d, block.keys[row * block.arity + i]!));
-        return `${JSON.stringify(key)} ${counts(block, row)} ${sketch(block, row)}`;
-      });
-      for (const row of rows.sort(compareText)) yield `${calendar} ${grain} ${startMs} ${rollup.name} ${row}`;
-    }
+    if (calendars.has(address.calendar)) yield* canonicalBucket(schema, store, dictionaries, address);
+  }
+}
+
+/** The same of one bucket. */
+export function* canonicalBucket(
+  schema: Schema,
+  store: BucketStore,
+  dictionaries: Dictionaries,
+  address: BucketAddress,
+): Generator<CanonicalRow, void, void> {
+  const { calendar, grain, startMs } = address;
+  for (const rollup of schema.rollups.toSorted((a, b) => compareText(a.name, b.name))) {
+    const block = store.block(address, rollup.id);
+    if (block === undefined) continue;
+    const rows = Array.from({ length: block.count }, (_, row) => {
+      const key = rollup.dims.map((d, i) => dictionaries.nameOf(d, block.keys[row * block.arity + i]!));
+      return `${JSON.stringify(key)} ${counts(block, row)} ${sketch(block, row)}`;
+    });
+    for (const row of rows.sort(compareText)) yield `${calendar} ${grain} ${startMs} ${rollup.name} ${row}`;
   }
 }
 

@@ -1,4 +1,17 @@
-import { EMPTY, Subject, catchError, throwError, type Observable } from "rxjs";
+import {
+  BehaviorSubject,
+  EMPTY,
+  Subject,
+  catchError,
+  concatMap,
+  defer,
+  retry,
+  switchMap,
+  takeUntil,
+  throwError,
+  timer,
+  type Observable,
+} from "rxjs";
 import type {
   CanonicalRow,
   Engine,
@@ -7,27 +20,40 @@ import type {
   IngestOptions,
   IngestReply,
   LiveMessage,
+  MerkleReport,
   QueryInput,
   QueryResult,
+  ReconcileOptions,
+  ReconcileReport,
+  RetentionReport,
+  RevisionsOptions,
+  RevisionsReport,
+  StorageReport,
 } from "./api.js";
+import { CALENDAR_END_MS, CALENDAR_START_MS } from "./calendar/grain.js";
 import { canonicalRows } from "./canonical.js";
+import { Core } from "./core.js";
 import { TidemarkError } from "./errors.js";
-import { Buckets } from "./hot/buckets.js";
-import { Committer } from "./hot/committer.js";
-import { Dictionaries } from "./hot/dictionaries.js";
-import { Watermark } from "./hot/watermark.js";
-import { Ingestor } from "./ingest.js";
+import { damagedBucket } from "./health.js";
 import { LiveView } from "./live.js";
 import type { EventBatch } from "./log.js";
 import { resolveOptions, type Settings } from "./options.js";
-import { commits$, live$, type PipelineOptions } from "./pipeline.js";
+import { commits$, live$, upkeep$, type PipelineOptions } from "./pipeline.js";
 import { execute, prepareQuery, type Moment, type PreparedQuery } from "./query/index.js";
-import { recover } from "./recovery.js";
+import {
+  instantOf,
+  merkleReport,
+  reconcileReport,
+  retentionReport,
+  revisionsReport,
+  storageReport,
+} from "./reports.js";
 import type { Schema } from "./schema.js";
-import type { StoreMeta } from "./store.js";
+import { Tally } from "./tally.js";
 
-/** While a commit is under way, memory may hold this many times the cells that start one. */
-const OVERFULL_FACTOR = 3;
+/** After a failed write the storage is opened anew: at once, then after a second, two, four … */
+const RENEW_AFTER_MS = 1000;
+const MAX_RENEW_AFTER_MS = 30_000;
 
 /**
  * Opens an engine on a storage and brings it to where it was: dictionaries, watermark, claims, then the log's
@@ -37,68 +63,33 @@ const OVERFULL_FACTOR = 3;
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const settings = resolveOptions(options);
-  const meta = settings.storage.store.meta();
-  checkSchema(settings.schema, meta);
-  const engine = new TidemarkEngine(settings, meta);
-  await engine.start(meta);
-  return engine;
+  const tally = new Tally();
+  return new TidemarkEngine(settings, await Core.open(settings, tally), tally);
 }
 
 class TidemarkEngine implements Engine {
   readonly schema: Schema;
   readonly #settings: Settings;
-  readonly #buckets: Buckets;
-  readonly #watermark: Watermark;
-  readonly #committer: Committer;
-  readonly #ingestor: Ingestor;
+  readonly #tally: Tally;
+  readonly #core$: BehaviorSubject<Core>;
   readonly #closed$ = new Subject<void>();
-  #state: "starting" | "open" | "closing" = "starting";
+  #state: "open" | "renewing" | "closing" = "open";
   #closing: Promise<void> | undefined;
+  /** The last attempt to replace the core. */
+  #renewal: Promise<void> | undefined;
 
-  constructor(settings: Settings, meta: StoreMeta | undefined) {
-    const { schema, storage, calendars, scheduler } = settings;
-    this.schema = schema;
+  constructor(settings: Settings, core: Core, tally: Tally) {
+    this.schema = settings.schema;
     this.#settings = settings;
-    const dictionaries = new Dictionaries(schema, storage.store, settings.maxValuesPerDimension);
-    this.#buckets = new Buckets(schema, calendars, storage.store, dictionaries);
-    this.#watermark = new Watermark(settings.idleAfterMs);
-    if (meta !== undefined) this.#watermark.restore(meta.watermark);
-    this.#committer = new Committer({
-      buckets: this.#buckets,
-      watermark: this.#watermark,
-      scheduler,
-      allowedLatenessMs: settings.allowedLatenessMs,
-      maxHotCells: settings.maxHotCells,
-      dedupeFrom: () => this.#dedupeFrom(),
-    });
-    this.#ingestor = new Ingestor({
-      log: storage.log,
-      buckets: this.#buckets,
-      watermark: this.#watermark,
-      scheduler,
-      hashViewer: settings.hashViewer,
-      limits: settings,
-      dedupeWindowMs: settings.dedupeWindowMs,
-      maxQueuedBytes: settings.maxQueuedBytes,
-      isOverfull: () => this.#buckets.hotCells > settings.maxHotCells * OVERFULL_FACTOR,
-    });
-  }
-
-  async start(meta: StoreMeta | undefined): Promise<void> {
-    const { storage, calendars, scheduler, dedupeWindowMs } = this.#settings;
-    const claimsSince = scheduler.now() - dedupeWindowMs;
-    await recover({ log: storage.log, buckets: this.#buckets, ingestor: this.#ingestor, meta, claimsSince });
-    // A home zone that was not there before gets its days, weeks, months and years from what is stored.
-    if (meta !== undefined && calendars.some(({ name }) => meta.sealedUntil[name] === undefined)) {
-      await this.#committer.checkpoint();
-    }
-    commits$(this.#committer, this.#pipeline()).subscribe();
-    this.#state = "open";
+    this.#tally = tally;
+    this.#core$ = new BehaviorSubject(core);
+    this.#core$.pipe(takeUntil(this.#closed$)).subscribe((current) => this.#run(current));
+    this.#renewals$().subscribe();
   }
 
   async ingest(events: readonly unknown[], options: IngestOptions = {}): Promise<IngestReply> {
     this.#requireOpen();
-    return await this.#ingestor.ingest(events, options);
+    return await this.#core.ingestor.ingest(events, options);
   }
 
   async ingestBytes(
@@ -107,17 +98,17 @@ class TidemarkEngine implements Engine {
     options: IngestOptions = {},
   ): Promise<IngestReply> {
     this.#requireOpen();
-    return await this.#ingestor.ingestBytes(body, format, options);
+    return await this.#core.ingestor.ingestBytes(body, format, options);
   }
 
   async ingestBatch(batch: EventBatch, options: IngestOptions = {}): Promise<IngestReply> {
     this.#requireOpen();
-    return await this.#ingestor.ingestBatch(batch, options);
+    return await this.#core.ingestor.ingestBatch(batch, options);
   }
 
   query(query: QueryInput): QueryResult {
     this.#requireOpen();
-    return execute(this.#prepare(query), this.#buckets, this.#moment());
+    return this.#answer(this.#prepare(query));
   }
 
   live$(query: QueryInput): Observable<LiveMessage> {
@@ -126,9 +117,9 @@ class TidemarkEngine implements Engine {
       const prepared = this.#prepare(query);
       const answer = (): QueryResult => {
         this.#requireOpen();
-        return execute(prepared, this.#buckets, this.#moment());
+        return this.#answer(prepared);
       };
-      const position = (): number => this.#buckets.position;
+      const position = (): number => this.#core.buckets.position;
       return new LiveView({ answer, position, now: () => this.#settings.scheduler.now() }, query);
     };
     return live$(view, this.#settings.pushIntervalMs, this.#pipeline()).pipe(
@@ -138,31 +129,63 @@ class TidemarkEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const { ms } = this.#watermark;
+    const { buckets, watermark, committer, ingestor, upkeep, health } = this.#core;
     return {
-      ready: this.#state === "open" && this.#ingestor.failure === undefined,
-      position: this.#buckets.position,
-      watermarkMs: Number.isFinite(ms) ? ms : null,
-      hotCells: this.#buckets.hotCells,
-      hotBuckets: this.#buckets.hotBuckets,
-      queuedBytes: this.#ingestor.queuedBytes,
-      events: { ...this.#ingestor.accepted },
-      rejected: { ...this.#ingestor.rejected },
-      commits: this.#committer.commits,
-      lastCommitError: this.#committer.lastError?.message ?? null,
+      ready: this.#state === "open" && health.failure === undefined,
+      position: buckets.position,
+      watermarkMs: Number.isFinite(watermark.ms) ? watermark.ms : null,
+      hotCells: buckets.hotCells,
+      hotBuckets: buckets.hotBuckets,
+      queuedBytes: ingestor.queuedBytes,
+      events: this.#tally.events,
+      rejected: this.#tally.rejected,
+      commits: committer.commits,
+      lastCommitError: committer.lastError?.message ?? null,
+      failure: health.failure?.message ?? null,
+      mismatches: upkeep.mismatches,
+      lastUpkeepError: upkeep.lastError?.message ?? null,
     };
+  }
+
+  revisions({ after = 0, limit = 1000 }: RevisionsOptions = {}): RevisionsReport {
+    this.#requireOpen();
+    return revisionsReport(this.#settings.storage.store, after, limit);
+  }
+
+  async reconcile({ from, to, repair = false }: ReconcileOptions = {}): Promise<ReconcileReport> {
+    this.#requireOpen();
+    const fromMs = instantOf(from, CALENDAR_START_MS, "/from");
+    const toMs = instantOf(to, CALENDAR_END_MS, "/to");
+    return reconcileReport(await this.#core.upkeep.reconcile(fromMs, toMs, repair));
+  }
+
+  async retain({ dryRun = false }: { readonly dryRun?: boolean } = {}): Promise<RetentionReport> {
+    this.#requireOpen();
+    return retentionReport(dryRun, await this.#core.upkeep.retain(dryRun));
+  }
+
+  async merkle(from: string, to: string): Promise<MerkleReport> {
+    this.#requireOpen();
+    const fromMs = instantOf(from, CALENDAR_START_MS, "/from");
+    return merkleReport(await this.#core.upkeep.dayRoots(fromMs, instantOf(to, CALENDAR_END_MS, "/to")));
+  }
+
+  storage(): StorageReport {
+    this.#requireOpen();
+    return storageReport(this.#settings.storage, this.#core.buckets);
   }
 
   async checkpoint(): Promise<void> {
     this.#requireOpen();
-    await this.#ingestor.arrived();
-    await this.#committer.checkpoint();
+    const { ingestor, committer } = this.#core;
+    await ingestor.arrived();
+    await committer.checkpoint();
   }
 
   canonicalRows(): Iterable<CanonicalRow> {
     const { storage, calendars } = this.#settings;
     const names = new Set(calendars.map(({ name }) => name));
-    return canonicalRows(this.schema, storage.store, this.#buckets.dictionaries, names);
+    return canonicalRows(this.schema, storage.store, this.#core.buckets.dictionaries, names);
   }
 
   async close(): Promise<void> {
@@ -172,12 +195,75 @@ class TidemarkEngine implements Engine {
 
   async #close(): Promise<void> {
     this.#state = "closing";
-    await this.#ingestor.arrived();
+    await this.#renewal?.catch(() => undefined);
+    const { ingestor, committer, upkeep } = this.#core;
+    await ingestor.arrived();
     this.#closed$.next();
+    this.#core.close();
+    await upkeep.close();
     try {
-      await this.#committer.checkpoint();
+      await committer.checkpoint();
+      await committer.idle();
     } finally {
       await this.#settings.storage.close();
+    }
+  }
+
+  #isClosing(): boolean {
+    return this.#state === "closing";
+  }
+
+  get #core(): Core {
+    return this.#core$.value;
+  }
+
+  /** Starts what a core does by itself. */
+  #run({ committer, upkeep, ingestor: { folded$ }, closed$ }: Core): void {
+    const { scheduler } = this.#settings;
+    commits$(committer, { folded$, closed$, scheduler }).subscribe();
+    upkeep$(upkeep, { closed$, scheduler }).subscribe();
+  }
+
+  /** A core whose storage failed it is replaced by a new one. */
+  #renewals$(): Observable<void> {
+    const { scheduler } = this.#settings;
+    const delay = (_: unknown, attempt: number): Observable<unknown> =>
+      timer(Math.min(MAX_RENEW_AFTER_MS, RENEW_AFTER_MS * 2 ** (attempt - 1)), scheduler);
+    return this.#core$.pipe(
+      switchMap(({ health }) => health.failed$),
+      concatMap(() => defer(() => (this.#renewal = this.#renew())).pipe(retry({ delay }))),
+      takeUntil(this.#closed$),
+    );
+  }
+
+  /**
+   * Opens the storage anew and works everything out from it again. Until the storage is open, old answers are given;
+   * while the new core is made, none.
+   */
+  async #renew(): Promise<void> {
+    const { ingestor, committer, upkeep } = this.#core;
+    await ingestor.arrived();
+    await committer.idle();
+    await upkeep.close();
+    if (this.#isClosing()) return;
+    await this.#settings.storage.recover();
+    if (this.#isClosing()) return;
+    this.#state = "renewing";
+    const core = await Core.open(this.#settings, this.#tally);
+    if (this.#isClosing()) return;
+    this.#core.close();
+    this.#state = "open";
+    this.#core$.next(core);
+  }
+
+  /** A damaged bucket that a query comes upon is made anew; the query is refused meanwhile. */
+  #answer(prepared: PreparedQuery): QueryResult {
+    try {
+      return execute(prepared, this.#core.buckets, this.#moment());
+    } catch (error) {
+      const bucket = damagedBucket(error);
+      if (bucket !== undefined) this.#core.health.damage$.next(bucket);
+      throw error;
     }
   }
 
@@ -187,16 +273,12 @@ class TidemarkEngine implements Engine {
 
   #moment(): Moment {
     const now = this.#settings.scheduler.now();
-    return { now, watermarkMs: this.#watermark.advance(now) };
+    return { now, watermarkMs: this.#core.watermark.advance(now) };
   }
 
   #pipeline(): PipelineOptions {
-    return { folded$: this.#ingestor.folded$, closed$: this.#closed$, scheduler: this.#settings.scheduler };
-  }
-
-  #dedupeFrom(): number {
-    const froms = [this.#ingestor.ids.from, this.#ingestor.claims.from].filter((position) => position > 0);
-    return froms.length === 0 ? 0 : Math.min(...froms);
+    const folded$ = this.#core$.pipe(switchMap(({ ingestor }) => ingestor.folded$));
+    return { folded$, closed$: this.#closed$, scheduler: this.#settings.scheduler };
   }
 
   #requireOpen(): void {
@@ -205,13 +287,4 @@ class TidemarkEngine implements Engine {
       extra: { retryAfterS: 2 },
     });
   }
-}
-
-function checkSchema(schema: Schema, meta: StoreMeta | undefined): void {
-  if (meta === undefined || meta.schema === schema.fingerprint) return;
-  throw new TidemarkError(
-    "schema-mismatch",
-    `This store was written with the schema ${meta.schema}, not ${schema.fingerprint}. ` +
-      "Start with the old schema, or send the events again to a new directory.",
-  );
 }

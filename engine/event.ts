@@ -65,6 +65,8 @@ export class BatchBuilder {
     let timed = false;
     for (const name in event) {
       const value = (event as Record<string, unknown>)[name];
+      // In process a member may be there without a value; it counts as left out.
+      if (value === undefined && (name === "type" || name === "ts")) continue;
       let rejection: Rejection | undefined;
       if (name === "type") rejection = ((typed = true), this.#setType(row, value));
       else if (name === "ts") rejection = ((timed = true), this.#setTime(row, value));
@@ -131,7 +133,7 @@ export class BatchBuilder {
       const known = ["type", "ts", ...this.#schema.dimensions, this.#schema.identity, "id"].join(", ");
       return { type: "unknown-field", detail: `${quote(name)} is not declared; known are ${known}.` };
     }
-    if (value === null || value === "") return undefined;
+    if (value === null || value === undefined || value === "") return undefined;
     if (typeof value !== "string") return { type: "invalid-value", detail: `${name} must be a string.` };
     const rejection = checkText(name, value);
     if (rejection !== undefined) return rejection;

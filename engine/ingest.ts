@@ -1,5 +1,5 @@
 import { Subject, type SchedulerLike } from "rxjs";
-import type { EventError, IngestOptions, IngestReply, RejectionCode } from "./api.js";
+import type { EventError, IngestOptions, IngestReply } from "./api.js";
 import { decodeEvents, decodeJson, decodeNdjson, type DecodeContext, type Decoded } from "./body.js";
 import { utcIso } from "./calendar/label.js";
 import { TidemarkError } from "./errors.js";
@@ -15,11 +15,13 @@ import type { Buckets } from "./hot/buckets.js";
 import { ClaimWindow, IdWindow } from "./hot/dedupe.js";
 import { Fold } from "./hot/fold.js";
 import type { Watermark } from "./hot/watermark.js";
+import type { Health } from "./health.js";
 import { MAX_REPORTED_ERRORS } from "./limits.js";
 import type { BatchClaim, EventBatch, EventLog, LogRecord, Position } from "./log.js";
 import { checkBatch } from "./check-batch.js";
 import { UTC_CALENDAR } from "./store.js";
 import { hashBytes, hashText } from "./sketch/murmur3.js";
+import type { Tally } from "./tally.js";
 
 /** Bytes that a waiting event holds, roughly: its columns and its share of the dictionaries. */
 const QUEUED_BYTES_PER_EVENT = 64;
@@ -34,8 +36,14 @@ export interface IngestorOptions {
   readonly limits: AdmissionLimits;
   readonly dedupeWindowMs: number;
   readonly maxQueuedBytes: number;
+  /** Ids and keys remembered at most. */
+  readonly maxDedupeEntries: number;
+  /** Of this process, not to be guessed from outside. */
+  readonly hashSeed: number;
   /** True while more cells wait for the store than memory should hold. */
   readonly isOverfull: () => boolean;
+  readonly health: Health;
+  readonly tally: Tally;
 }
 
 /** A batch that is in the log and in the buckets. */
@@ -52,17 +60,14 @@ export class Ingestor {
   readonly folded$ = new Subject<Folded>();
   readonly ids: IdWindow;
   readonly claims: ClaimWindow;
-  readonly accepted = { accepted: 0, duplicate: 0, late_accepted: 0 };
-  readonly rejected: Partial<Record<RejectionCode, number>> = {};
   readonly #options: IngestorOptions;
   readonly #fold: Fold;
   readonly #underWay = new Set<Promise<unknown>>();
   #queuedBytes = 0;
-  #failure: TidemarkError | undefined;
 
   constructor(options: IngestorOptions) {
     this.#options = options;
-    this.ids = new IdWindow(options.dedupeWindowMs);
+    this.ids = new IdWindow(options.dedupeWindowMs, options.hashSeed);
     this.claims = new ClaimWindow(options.dedupeWindowMs);
     this.#fold = new Fold(options.buckets.schema);
   }
@@ -71,13 +76,8 @@ export class Ingestor {
     return this.#queuedBytes;
   }
 
-  /** Why no batch can be written any more; undefined while all is well. */
-  get failure(): TidemarkError | undefined {
-    return this.#failure;
-  }
-
   async ingest(events: readonly unknown[], options: IngestOptions): Promise<IngestReply> {
-    const bodyHash = options.idempotencyKey === undefined ? "" : textDigest(JSON.stringify(events));
+    const bodyHash = options.idempotencyKey === undefined ? "" : textDigest(textOf(events));
     return await this.#submit(() => decodeEvents(events, this.#decoding()), bodyHash, options);
   }
 
@@ -101,7 +101,11 @@ export class Ingestor {
     checkBatch(batch, this.#options.buckets.schema);
     const indexes = Uint32Array.from({ length: batch.count }, (_, row) => row);
     const bodyHash = options.idempotencyKey === undefined ? "" : batchDigest(batch);
-    return await this.#submit(() => ({ batch, indexes, invalid: 0, errors: [] }), bodyHash, options);
+    return await this.#submit(
+      () => ({ batch, indexes, invalid: 0, invalidByType: new Map(), errors: [] }),
+      bodyHash,
+      options,
+    );
   }
 
   /** Resolves once the batches that are on their way to the log now have arrived, or failed. */
@@ -112,17 +116,17 @@ export class Ingestor {
   /** Folds a logged batch; `isStored` tells, by quarter, what the store has of it already. */
   foldRecord(record: LogRecord, position: Position, ids: readonly Uint32Array[], replay: boolean): void {
     const { buckets, watermark } = this.#options;
-    const { events, receivedAt } = record;
+    const { events, receivedAt, backfill = false } = record;
     this.#fold.fold(events, ids, (quarterMs) =>
       replay && buckets.isStored(quarterMs, position)
         ? undefined
-        : buckets.tableOf(quarterMs, position, receivedAt),
+        : buckets.tableOf(quarterMs, position, receivedAt, backfill),
     );
     confirmRemembered(events, ids, buckets.schema, buckets.dictionaries);
     let newest = Number.NEGATIVE_INFINITY;
     for (let row = 0; row < events.count; row++) newest = Math.max(newest, events.ts[row]!);
     watermark.observe(newest, receivedAt);
-    buckets.folded(position);
+    buckets.folded(position, events.count);
     this.folded$.next({ position, count: events.count });
   }
 
@@ -134,14 +138,14 @@ export class Ingestor {
   /** Synchronous up to the append: what is judged together is claimed together, in log order. */
   async #submit(decode: () => Decoded, bodyHash: string, options: IngestOptions): Promise<IngestReply> {
     const key = checkKey(options.idempotencyKey);
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#options.health.check();
     const now = this.#options.scheduler.now();
     this.ids.expire(now);
     this.claims.expire(now);
     const earlier = key === undefined ? undefined : this.#replyAgain(key, bodyHash);
     if (earlier !== undefined) return earlier;
     const decoded = decode();
-    this.#refuseOverload(decoded.batch.count);
+    this.#refuseOverload(decoded.batch, key !== undefined);
     const admission = this.#admit(decoded, now, options);
     const counts = this.#count(decoded, admission);
     const before = admission.duplicate > 0 ? [...this.#underWay] : [];
@@ -149,7 +153,7 @@ export class Ingestor {
       await this.#settled(before);
       return { ...counts, watermark: this.#watermark(), position: null, durable: true };
     }
-    const appended = this.#append(admission.batch, now, counts, key, bodyHash);
+    const appended = this.#append(admission.batch, now, counts, key, bodyHash, options);
     if (options.wait === "none") {
       appended.catch(() => undefined);
       return { ...counts, watermark: this.#watermark(), position: null, durable: false };
@@ -162,7 +166,7 @@ export class Ingestor {
   /** "Duplicate" is only said once the batch that holds the first is durable itself. */
   async #settled(batches: readonly Promise<unknown>[]): Promise<void> {
     await Promise.allSettled(batches);
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#options.health.check();
   }
 
   #admit(decoded: Decoded, now: number, options: IngestOptions): Admission {
@@ -181,12 +185,18 @@ export class Ingestor {
     counts: Counts,
     key: string | undefined,
     bodyHash: string,
+    options: IngestOptions,
   ): Promise<Position> {
-    const { buckets, log } = this.#options;
+    const { buckets, log, health } = this.#options;
     const { events, ids } = internAndFill(batch, buckets.schema, buckets.dictionaries);
     const claim: BatchClaim | undefined =
       key === undefined ? undefined : { key, bodyHash, reply: JSON.stringify(counts) };
-    const record: LogRecord = { receivedAt, events, ...(claim === undefined ? {} : { claim }) };
+    const record: LogRecord = {
+      receivedAt,
+      events,
+      ...(claim === undefined ? {} : { claim }),
+      ...(options.backfill === true ? { backfill: true } : {}),
+    };
     if (claim !== undefined) this.claims.begin(claim.key, bodyHash, receivedAt);
     const bytes = events.count * QUEUED_BYTES_PER_EVENT;
     this.#queuedBytes += bytes;
@@ -198,7 +208,7 @@ export class Ingestor {
       },
       (error: unknown) => {
         if (claim !== undefined) this.claims.abandon(claim.key);
-        throw this.#fail(error);
+        throw health.fail(error);
       },
     );
     this.#underWay.add(work);
@@ -210,29 +220,17 @@ export class Ingestor {
     }
   }
 
-  /** After a failed append nobody knows what is on disk: nothing more is taken until the log is opened again. */
-  #fail(error: unknown): TidemarkError {
-    this.#failure ??=
-      error instanceof TidemarkError
-        ? error
-        : new TidemarkError(
-            "storage-failed",
-            "The event log could not be written; restart, then send again.",
-            {
-              cause: error,
-            },
-          );
-    return this.#failure;
-  }
-
-  #refuseOverload(events: number): void {
-    const { maxQueuedBytes, isOverfull } = this.#options;
+  #refuseOverload(batch: EventBatch, isKeyed: boolean): void {
+    const { maxQueuedBytes, maxDedupeEntries, isOverfull } = this.#options;
     const full =
-      this.#queuedBytes > 0 && this.#queuedBytes + events * QUEUED_BYTES_PER_EVENT > maxQueuedBytes;
-    if (!full && !isOverfull()) return;
-    throw new TidemarkError("overloaded", "The disk is behind; send the batch again in a second.", {
-      extra: { retryAfterS: 1 },
-    });
+      this.#queuedBytes > 0 && this.#queuedBytes + batch.count * QUEUED_BYTES_PER_EVENT > maxQueuedBytes;
+    if (full || isOverfull()) throw overloaded("The disk is behind; send the batch again in a second.", 1);
+    const ids = this.ids.count + (batch.idLo === undefined ? 0 : batch.count);
+    const claims = this.claims.weight + (isKeyed ? 1 : 0);
+    if (ids <= maxDedupeEntries && claims <= maxDedupeEntries) return;
+    // To forget early would let a retry count twice.
+    const sentence = `${maxDedupeEntries} ids or keys are remembered already; send without, or later.`;
+    throw overloaded(`${sentence} Raise maxDedupeEntries or shorten dedupeWindowMs.`, 60);
   }
 
   #replyAgain(key: string, bodyHash: string): IngestReply | undefined {
@@ -266,12 +264,7 @@ export class Ingestor {
       errors.push({ index: decoded.indexes[row]!, type: "too-far-ahead", detail: "Set the sender's clock." });
     }
     errors.sort((a, b) => a.index - b.index);
-    this.accepted.accepted += batch.count;
-    this.accepted.duplicate += duplicate;
-    this.accepted.late_accepted += late;
-    for (const { type } of decoded.errors) this.#reject(type, 1);
-    this.#reject("too-old", tooOld.length);
-    this.#reject("too-far-ahead", tooFarAhead.length);
+    this.#options.tally.count(decoded, admission);
     return {
       accepted: batch.count,
       duplicate,
@@ -283,14 +276,21 @@ export class Ingestor {
     };
   }
 
-  #reject(type: RejectionCode, count: number): void {
-    if (count > 0) this.rejected[type] = (this.rejected[type] ?? 0) + count;
-  }
-
   #watermark(): string | null {
     const { ms } = this.#options.watermark;
     return Number.isFinite(ms) ? utcIso(ms) : null;
   }
+}
+
+function overloaded(detail: string, retryAfterS: number): TidemarkError {
+  return new TidemarkError("overloaded", detail, { extra: { retryAfterS } });
+}
+
+/** What JSON has no form for makes another text than anything that it has one for. */
+function textOf(events: readonly unknown[]): string {
+  return JSON.stringify(events, (_, value: unknown) =>
+    typeof value === "bigint" ? { bigint: `${value}` } : value,
+  );
 }
 
 function checkKey(key: string | undefined): string | undefined {

@@ -26,3 +26,9 @@ export const MAX_QUERY_ROWS = 100_000;
 
 /** Time buckets of one answer (a year of hours is 8,784). */
 export const MAX_TIME_BUCKETS = 50_000;
+
+/** Events that a restart folds again before the open buckets are written down: well under a second of it. */
+export const DEFAULT_MAX_REPLAY_EVENTS = 500_000;
+
+/** Event ids and keys remembered at most: 16 to 32 bytes each. A day at 200 events with ids a second. */
+export const DEFAULT_MAX_DEDUPE_ENTRIES = 20_000_000;

@@ -49,11 +49,46 @@ export interface LogRecord {
   readonly receivedAt: number;
   readonly events: EventBatch;
   readonly claim?: BatchClaim;
+  /** Sent as an import of history. */
+  readonly backfill?: boolean;
 }
 
 export interface LogEntry {
   readonly position: Position;
   readonly record: LogRecord;
+}
+
+/** What one record claims. */
+export interface LogClaims {
+  readonly position: Position;
+  readonly receivedAt: number;
+  readonly claim?: BatchClaim;
+  /** The 64-bit hashes of those events that have an id, in their order. */
+  readonly idLo: Uint32Array;
+  readonly idHi: Uint32Array;
+}
+
+/** What a record claims, taken from the record itself. */
+export function claimsOf(position: Position, { receivedAt, claim, events }: LogRecord): LogClaims {
+  const { flags, count, idLo, idHi } = events;
+  const rows: number[] = [];
+  if (idLo !== undefined)
+    for (let row = 0; row < count; row++) if ((flags[row]! & FLAG_ID) !== 0) rows.push(row);
+  const ids = {
+    idLo: Uint32Array.from(rows, (row) => idLo![row]!),
+    idHi: Uint32Array.from(rows, (row) => idHi![row]!),
+  };
+  return { position, receivedAt, ...ids, ...(claim === undefined ? {} : { claim }) };
+}
+
+/** Records that damage took. */
+export interface LogGap {
+  /** Positions `[from, to)`. */
+  readonly from: Position;
+  readonly to: Position;
+  /** Their events lay in `[fromMs, toMs)`; infinite where nobody knows. */
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export interface EventLog {
@@ -67,8 +102,41 @@ export interface EventLog {
    * no more records until it is opened again.
    */
   append(record: LogRecord): Promise<Position>;
-  /** Entries from `from` on, ascending, up to the head at the time of the call. */
+  /**
+   * Every event at or after this instant (event time, ms) that was ever appended is still held, but for `gaps`;
+   * −Infinity when nothing was given up.
+   */
+  readonly completeFrom: number;
+  /** What damage took, ascending. */
+  gaps(): readonly LogGap[];
+  /**
+   * Entries from `from` on, ascending, up to the head at the time of the call, gaps left out. A record found damaged
+   * on the way becomes a gap when it is old enough to be in a segment (see `compact`); else `storage-damaged`.
+   */
   read(from: Position): AsyncIterable<LogEntry>;
-  /** Gives up every record before `before`. */
+  /** As `read`, but only entries that may hold an event of `[fromMs, toMs)`, without decoding the others. */
+  readRange(fromMs: number, toMs: number): AsyncIterable<LogEntry>;
+  /** As `read`, but only what the records claim, without decoding their events where they are compacted. */
+  claims(from: Position): AsyncIterable<LogClaims>;
+  /**
+   * Allows the log to pack records before `before` more tightly, for they will hardly be replayed. It does so in
+   * its own measure: with few such records it does nothing. Resolves when all is on disk.
+   */
+  compact(before: Position): Promise<void>;
+  /** Gives up records before `before`; some of them may be kept for now, with others that are still needed. */
   trim(before: Position): Promise<void>;
+  /** Bytes held, by what they hold. */
+  sizes(): LogSizes;
+}
+
+export interface LogSizes {
+  /** Records as they were appended. */
+  readonly tail: { readonly records: number; readonly events: number; readonly bytes: number };
+  /** Records that were compacted. */
+  readonly segments: {
+    readonly count: number;
+    readonly records: number;
+    readonly events: number;
+    readonly bytes: number;
+  };
 }

@@ -5,7 +5,14 @@ import { getZone } from "./calendar/names.js";
 import type { Zone } from "./calendar/zone.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
-import { DEFAULT_MAX_QUEUED_BYTES, DEFAULT_MAX_VALUES_PER_DIMENSION } from "./limits.js";
+import {
+  DEFAULT_MAX_DEDUPE_ENTRIES,
+  DEFAULT_MAX_QUEUED_BYTES,
+  DEFAULT_MAX_REPLAY_EVENTS,
+  DEFAULT_MAX_VALUES_PER_DIMENSION,
+} from "./limits.js";
+import { resolveRetention, type Retention } from "./upkeep/policy.js";
+import type { Archive } from "./upkeep/archive.js";
 import { defineSchema, type Schema } from "./schema.js";
 import { hashText } from "./sketch/murmur3.js";
 import { createKeyedHash } from "./sketch/siphash.js";
@@ -35,6 +42,12 @@ export interface Settings {
   readonly maxValuesPerDimension: number;
   readonly maxQueuedBytes: number;
   readonly maxHotCells: number;
+  readonly maxReplayEvents: number;
+  readonly maxDedupeEntries: number;
+  readonly hashSeed: number;
+  readonly retention: Retention;
+  readonly archive: Archive | undefined;
+  readonly reconcileEveryMs: number;
   readonly scheduler: SchedulerLike;
 }
 
@@ -63,6 +76,12 @@ export function resolveOptions(options: EngineOptions): Settings {
     maxValuesPerDimension: number("maxValuesPerDimension", DEFAULT_MAX_VALUES_PER_DIMENSION, 1),
     maxQueuedBytes: number("maxQueuedBytes", DEFAULT_MAX_QUEUED_BYTES, 1),
     maxHotCells: number("maxHotCells", DEFAULT_MAX_HOT_CELLS, 1),
+    maxReplayEvents: number("maxReplayEvents", DEFAULT_MAX_REPLAY_EVENTS, 1),
+    maxDedupeEntries: number("maxDedupeEntries", DEFAULT_MAX_DEDUPE_ENTRIES, 1),
+    hashSeed: number("hashSeed", 0),
+    retention: resolveRetention(options.retention),
+    archive: options.archive,
+    reconcileEveryMs: number("reconcileEveryMs", HOUR_MS),
     scheduler: options.scheduler ?? asyncScheduler,
   };
 }

@@ -15,9 +15,13 @@ import type { LiveMessage } from "./api.js";
 import type { Committer } from "./hot/committer.js";
 import type { Folded } from "./ingest.js";
 import type { LiveView } from "./live.js";
+import type { Upkeep } from "./upkeep/upkeep.js";
 
 /** How often the clock is asked whether a quiet source leaves something to seal or an hour has ended. */
 const TICK_MS = 1000;
+
+/** How often is looked for what has become too old, and whether a comparison is due. */
+const UPKEEP_MS = 3_600_000;
 
 export interface PipelineOptions {
   readonly folded$: Observable<Folded>;
@@ -30,11 +34,22 @@ export interface PipelineOptions {
  * ticks  ──┴─ anything else due?  ───┴─ commit (one at a time; what comes meanwhile waits for the next)
  */
 export function commits$(committer: Committer, options: PipelineOptions): Observable<void> {
-  const sealed$ = options.folded$.pipe(filter(() => committer.isSealDue() || committer.isOverfull()));
+  const sealed$ = options.folded$.pipe(filter(() => committer.isSealDue() || committer.isPressing()));
   const due$ = interval(TICK_MS, options.scheduler).pipe(filter(() => committer.isDue()));
   return merge(sealed$, due$).pipe(
     exhaustMap(() => committer.commitDue()),
     takeUntil(options.closed$),
+  );
+}
+
+/** Now and then: what is too old is given up, a day is compared with its raw events. */
+export function upkeep$(
+  upkeep: Upkeep,
+  { closed$, scheduler }: Omit<PipelineOptions, "folded$">,
+): Observable<void> {
+  return interval(UPKEEP_MS, scheduler).pipe(
+    exhaustMap(() => upkeep.inBackground()),
+    takeUntil(closed$),
   );
 }
 

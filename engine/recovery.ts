@@ -1,6 +1,6 @@
 import type { Buckets } from "./hot/buckets.js";
 import type { Ingestor } from "./ingest.js";
-import { FLAG_ID, type EventLog, type LogEntry, type Position } from "./log.js";
+import { claimsOf, type EventLog, type LogClaims, type LogEntry, type Position } from "./log.js";
 import type { StoreMeta } from "./store.js";
 import { TidemarkError } from "./errors.js";
 
@@ -14,8 +14,9 @@ export interface RecoveryOptions {
 }
 
 /**
- * Brings memory to where it was: claims of the dedupe window first, then every record that is not wholly in the
- * store, folded as it was the first time. Both are one pass over the log in order.
+ * Brings memory to where it was: the claims of the dedupe window first, then every record that is not wholly in the
+ * store, folded as it was the first time. So the time that it takes follows what is not in the store yet, and the ids
+ * of the window; not how much was ever stored.
  */
 export async function recover(options: RecoveryOptions): Promise<void> {
   const { log, meta } = options;
@@ -26,32 +27,39 @@ export async function recover(options: RecoveryOptions): Promise<void> {
       `The buckets hold the log up to ${stored}, but the log ends at ${log.head}: restore both from one backup.`,
     );
   }
-  const from = startOf(stored, meta?.dedupeFrom ?? 0);
   if (log.first > stored + 1) {
     throw new TidemarkError(
       "storage-damaged",
       `The log begins at ${log.first}, after what the buckets hold (${stored}): restore it from a backup.`,
     );
   }
-  for await (const entry of log.read(Math.max(from, log.first))) {
-    claim(entry, options);
-    if (entry.position > stored) replay(entry, options);
+  const { dedupeFrom = 0 } = meta ?? {};
+  if (dedupeFrom > 0) {
+    for await (const claims of log.claims(Math.max(dedupeFrom, log.first))) {
+      if (claims.position > stored) break;
+      claim(claims, options);
+    }
+  }
+  noteLost(options, stored);
+  for await (const entry of log.read(stored + 1)) {
+    claim(claimsOf(entry.position, entry.record), options);
+    replay(entry, options);
   }
   options.buckets.dictionaries.recovered();
 }
 
-function startOf(stored: Position, dedupeFrom: Position): Position {
-  return dedupeFrom > 0 ? Math.min(dedupeFrom, stored + 1) : stored + 1;
+/** Records that damage took before their events were counted: what they held, nobody will know. */
+function noteLost({ log, buckets }: RecoveryOptions, stored: Position): void {
+  for (const { to, fromMs, toMs } of log.gaps()) {
+    if (to > stored + 1) buckets.noteIncomplete({ tier: null, fromMs, toMs });
+  }
 }
 
-function claim({ position, record }: LogEntry, { ingestor, claimsSince }: RecoveryOptions): void {
-  if (record.receivedAt < claimsSince) return;
-  if (record.claim !== undefined) ingestor.claims.keep(record.claim, record.receivedAt, position);
-  const { flags, idLo, idHi, count } = record.events;
-  if (idLo === undefined || idHi === undefined) return;
-  for (let row = 0; row < count; row++) {
-    if ((flags[row]! & FLAG_ID) !== 0) ingestor.ids.add(idLo[row]!, idHi[row]!, record.receivedAt, position);
-  }
+function claim({ position, receivedAt, claim, idLo, idHi }: LogClaims, options: RecoveryOptions): void {
+  const { ingestor, claimsSince } = options;
+  if (receivedAt < claimsSince) return;
+  if (claim !== undefined) ingestor.claims.keep(claim, receivedAt, position);
+  for (let i = 0; i < idLo.length; i++) ingestor.ids.add(idLo[i]!, idHi[i]!, receivedAt, position);
 }
 
 function replay({ position, record }: LogEntry, { buckets, ingestor }: RecoveryOptions): void {

@@ -72,6 +72,53 @@ export interface StoreMeta {
   readonly sealedUntil: Readonly<Record<string, number>>;
   /** Oldest record whose event ids or claims may still be asked for; 0 when there is none. */
   readonly dedupeFrom: Position;
+  /** By `tierName`: buckets of the tier that begin before this instant were given up, or never made. */
+  readonly reach: Readonly<Record<string, number>>;
+  readonly incomplete: readonly Incomplete[];
+}
+
+/** Where damage took events that could not be won back: numbers of these buckets may be too small. */
+export interface Incomplete {
+  /** `tierName`, or null for every tier. */
+  readonly tier: string | null;
+  /** Of `[fromMs, toMs)`; infinite where nobody knows. */
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Calendar and grain as one text: what is kept equally long. */
+export function tierName(calendar: string, grain: Grain): string {
+  return `${calendar} ${grain}`;
+}
+
+/** Why a sealed bucket changed: events that came late or as an import, or a repair after damage. */
+export type RevisionReason = "late" | "backfill" | "repair";
+
+/** One change of a sealed bucket. */
+export interface Revision {
+  /** Counts from 1 over the whole store. */
+  readonly seq: number;
+  /** When, by the engine's clock, ms. */
+  readonly at: number;
+  readonly address: BucketAddress;
+  /** The bucket's revision from then on. */
+  readonly revision: number;
+  readonly reason: RevisionReason;
+  readonly position: Position;
+  /** What the total changed by. */
+  readonly views: number;
+  readonly created: number;
+  /** Cells that changed, of all rollups. */
+  readonly cells: number;
+}
+
+/** Bytes and buckets of one tier. */
+export interface TierSize {
+  readonly calendar: string;
+  readonly grain: Grain;
+  readonly buckets: number;
+  readonly cells: number;
+  readonly bytes: number;
 }
 
 export interface StoreCommit {
@@ -81,6 +128,10 @@ export interface StoreCommit {
   readonly values: readonly { dimension: number; firstId: number; values: readonly string[] }[];
   /** Changed remembered values: subject id → value id of `dimension`. */
   readonly remembered: readonly { dimension: number; subjects: Uint32Array; ids: Uint32Array }[];
+  /** Buckets given up. One that is not there is no mistake. */
+  readonly removed: readonly BucketAddress[];
+  /** The next revisions, in order of `seq`. */
+  readonly revisions: readonly Revision[];
 }
 
 export interface BucketStore {
@@ -95,11 +146,24 @@ export interface BucketStore {
   head(address: BucketAddress): BucketHead | undefined;
   /** The cells of one rollup, or undefined when the bucket has none. Not to be modified. */
   block(address: BucketAddress, rollup: number): CellBlock | undefined;
+  /**
+   * A block with the row of one key, if the bucket has it, and perhaps others: the cheapest way to it. `key` has an id
+   * for each of the rollup's dimensions.
+   */
+  blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined;
   /** Starts of the stored buckets with `fromMs ≤ start < toMs`, ascending. */
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array;
   /** Every stored bucket's address, in no particular order. */
   addresses(): Iterable<BucketAddress>;
-  /** Atomic; resolves when durable. After a rejection nothing of the commit is visible. */
+  /** Reads a bucket anew and checks all of it; throws `storage-damaged` where it is. */
+  check(address: BucketAddress): void;
+  /** `seq` of the newest revision; 0 before the first. */
+  lastRevision(): number;
+  /** At most `limit` revisions after `seq`, ascending. */
+  revisions(after: number, limit: number): Revision[];
+  /** Bytes of each tier; reads every head. */
+  sizes(): TierSize[];
+  /** Atomic; replaces damaged buckets too; resolves when durable. After a rejection nothing of the commit is visible. */
   commit(commit: StoreCommit): Promise<void>;
 }
 
@@ -107,6 +171,13 @@ export interface BucketStore {
 export interface Storage {
   readonly log: EventLog;
   readonly store: BucketStore;
+  /** Buckets that the check at opening found damaged; they are to be made anew. */
+  readonly damagedBuckets?: readonly BucketAddress[];
+  /**
+   * After a failed append or commit: opens the place anew, so that both ports tell what is really there and take
+   * writes again. Rejects while that cannot be done; may be tried again. Nothing may be under way.
+   */
+  recover(): Promise<void>;
   /** Idempotent; waits for what is under way. */
   close(): Promise<void>;
 }

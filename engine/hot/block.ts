@@ -112,8 +112,8 @@ function blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32A
     const cell = cells[row]!;
     for (let i = 0; i < arity; i++) block.keys[row * arity + i] = table.keys[cell * table.arity + i]!;
     block.views[row] = table.views[cell]!;
-    block.anonymous[row] = table.anonymous[cell]!;
-    block.created[row] = table.created[cell]!;
+    block.anonymous[row] = table.anonymousOf(cell);
+    block.created[row] = table.createdOf(cell);
     block.tokenStart[row + 1] = block.tokenStart[row]! + table.sketches.tokenCount(cell);
     if (table.sketches.isDense(cell)) block.dense.set(row, table.sketches.registers(cell).slice());
   }

@@ -4,24 +4,35 @@ import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
 import {
   UTC_CALENDAR,
+  addressName,
+  tierName,
   type BucketAddress,
   type BucketHead,
   type BucketStore,
   type CellBlock,
+  type Incomplete,
+  type Revision,
   type StoredBucket,
 } from "../store.js";
 import { CellTable } from "./cell-table.js";
 import type { Dictionaries } from "./dictionaries.js";
-import { sealBuckets } from "./seal.js";
+import { reachOfNew, type Reach } from "./reach.js";
+import { sealBuckets, type QuarterDelta } from "./seal.js";
 
 /** Cells worked on between two pauses while a commit is prepared: about 10 ms. */
 const CELLS_PER_SLICE = 20_000;
 
+/** Grains whose heads tell what is stored, finest first; each bucket lies inside one of the next. */
+const NESTED = ["quarter", "hour", "day", "month", "year"] as const;
+
 /** Events of one quarter-hour that the store does not have yet. */
-interface Delta {
+interface Delta extends QuarterDelta {
   readonly table: CellTable;
+  backfill: boolean;
   /** The first record that went into it. */
   readonly firstPosition: Position;
+  /** Events folded before that record, since the start. */
+  readonly eventsBefore: number;
   /** When that was, ms. */
   readonly since: number;
 }
@@ -31,6 +42,19 @@ interface Writing {
   readonly deltas: ReadonlyMap<number, Delta>;
   readonly generation: number;
   readonly sealedUntil: Readonly<Record<string, number>>;
+  readonly reach: Reach;
+  readonly incomplete: readonly Incomplete[];
+}
+
+/** What a commit does to stored buckets besides writing deltas. */
+export interface Amendments {
+  /** The tiers' new reach, where it moves on. */
+  readonly reach?: Reach;
+  readonly removed?: readonly BucketAddress[];
+  /** Buckets that take the place of what is stored, and the revisions that tell of it. */
+  readonly replaced?: readonly StoredBucket[];
+  readonly revisions?: readonly Omit<Revision, "seq">[];
+  readonly incomplete?: readonly Incomplete[];
 }
 
 export interface CommitRequest {
@@ -40,6 +64,8 @@ export interface CommitRequest {
   readonly sealUntil: number;
   readonly watermark: number;
   readonly dedupeFrom: Position;
+  readonly now: number;
+  readonly amendments?: Amendments;
   /** Lets other work run between two slices of a large commit. */
   readonly pause: () => Promise<void>;
 }
@@ -54,18 +80,28 @@ export class Buckets {
   readonly calendars: readonly Zone[];
   readonly dictionaries: Dictionaries;
   readonly #store: BucketStore;
+  /** In order of their first record. */
   #active = new Map<number, Delta>();
   #writing: Writing | undefined;
   #sealedUntil: Readonly<Record<string, number>>;
+  #reach: Reach;
+  #incomplete: readonly Incomplete[];
   #position: Position;
+  /** Events folded since the start. */
+  #events = 0;
+  /** Cells of all deltas; −1 when they must be counted anew. */
+  #hotCells = -1;
 
   constructor(schema: Schema, calendars: readonly Zone[], store: BucketStore, dictionaries: Dictionaries) {
     this.schema = schema;
     this.calendars = calendars;
     this.#store = store;
     this.dictionaries = dictionaries;
-    this.#sealedUntil = store.meta()?.sealedUntil ?? {};
-    this.#position = store.meta()?.position ?? 0;
+    const meta = store.meta();
+    this.#sealedUntil = meta?.sealedUntil ?? {};
+    this.#reach = meta?.reach ?? {};
+    this.#incomplete = meta?.incomplete ?? [];
+    this.#position = meta?.position ?? 0;
   }
 
   /** Everything up to this record is counted. */
@@ -73,24 +109,79 @@ export class Buckets {
     return this.#position;
   }
 
+  /** Everything up to this record is in the store. */
+  get savedPosition(): Position {
+    return this.#store.meta()?.position ?? 0;
+  }
+
   /** The delta of a quarter, for events of the record at `position`. */
-  tableOf(quarterMs: number, position: Position, now: number): CellTable {
+  tableOf(quarterMs: number, position: Position, now: number, backfill: boolean): CellTable {
     const known = this.#active.get(quarterMs);
-    if (known !== undefined) return known.table;
+    if (known !== undefined) {
+      known.backfill ||= backfill;
+      return known.table;
+    }
     const table = new CellTable(this.schema.maxArity);
-    this.#active.set(quarterMs, { table, firstPosition: position, since: now });
+    const eventsBefore = this.#events;
+    this.#active.set(quarterMs, { table, backfill, firstPosition: position, eventsBefore, since: now });
     return table;
   }
 
-  /** The record at `position` is folded. */
-  folded(position: Position): void {
+  /** The record at `position`, of so many events, is folded. */
+  folded(position: Position, events: number): void {
     this.#position = position;
+    this.#events += events;
+    this.#hotCells = -1;
   }
 
-  /** Is the record's part in this quarter in the store already? Asked during replay. */
+  /**
+   * Is the record's part in this quarter in the store already? Asked during replay. The finest bucket that is kept
+   * for so old a quarter tells: what is older than the quarters' reach is always written together.
+   */
   isStored(quarterMs: number, position: Position): boolean {
-    const head = this.#store.head({ calendar: UTC_CALENDAR, grain: "quarter", startMs: quarterMs });
-    return head !== undefined && head.position >= position;
+    const utc = this.calendars[0]!;
+    for (const grain of NESTED) {
+      const startMs = utc.startOf(grain, quarterMs);
+      if (startMs < this.reachOf(UTC_CALENDAR, grain)) continue;
+      const head = this.#store.head({ calendar: UTC_CALENDAR, grain, startMs });
+      return head !== undefined && head.position >= position;
+    }
+    return false;
+  }
+
+  /** Every folded record up to this one that touches the quarter is in the store, as far as memory knows. */
+  storedThrough(quarterMs: number): Position {
+    this.#settle();
+    const delta = this.#writing?.deltas.get(quarterMs) ?? this.#active.get(quarterMs);
+    return delta === undefined ? this.#position : delta.firstPosition - 1;
+  }
+
+  /** Events that a restart would have to fold again, at most. */
+  get unsavedEvents(): number {
+    this.#settle();
+    const [writing] = this.#writing?.deltas.values() ?? [];
+    const [active] = this.#active.values();
+    const before = [writing, active].map((delta) => delta?.eventsBefore ?? this.#events);
+    return this.#events - Math.min(...before);
+  }
+
+  /** Buckets of the tier that begin before this instant are not kept; −Infinity where all are. */
+  reachOf(calendar: string, grain: Grain): number {
+    this.#settle();
+    return this.#reach[tierName(calendar, grain)] ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** Tells of it from now on, and in the store with the next commit. */
+  noteIncomplete(missing: Incomplete): void {
+    const isSame = ({ tier, fromMs, toMs }: Incomplete): boolean =>
+      tier === missing.tier && fromMs === missing.fromMs && toMs === missing.toMs;
+    if (!this.#incomplete.some(isSame)) this.#incomplete = [...this.#incomplete, missing];
+  }
+
+  /** Where damage took something that could not be made anew. */
+  get incomplete(): readonly Incomplete[] {
+    this.#settle();
+    return this.#incomplete;
   }
 
   /** Buckets of the calendar that end at or before this instant are sealed; −Infinity for none. */
@@ -105,6 +196,10 @@ export class Buckets {
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
     return this.#store.block(address, rollup);
+  }
+
+  blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined {
+    return this.#store.blockWith(address, rollup, key);
   }
 
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
@@ -137,10 +232,11 @@ export class Buckets {
   }
 
   get hotCells(): number {
-    let cells = 0;
-    for (const { table } of this.#active.values()) cells += table.count;
-    for (const { table } of this.#writing?.deltas.values() ?? []) cells += table.count;
-    return cells;
+    this.#settle();
+    if (this.#hotCells < 0) {
+      this.#hotCells = countCells(this.#active) + countCells(this.#writing?.deltas ?? new Map());
+    }
+    return this.#hotCells;
   }
 
   /** Is there a delta in memory, not on its way to the store, that meets the condition? */
@@ -152,23 +248,30 @@ export class Buckets {
   /** Writes the deltas asked for and seals what is due, in one transaction. Rejects with the store's error. */
   async commit(request: CommitRequest): Promise<void> {
     if (this.#writing !== undefined) throw new Error("BUG: two commits at once");
-    const deltas = this.#take(request);
+    const { amendments = {}, dedupeFrom, watermark } = request;
+    const reach = this.#nextReach(amendments);
+    const deltas = this.#take(request, reach);
     const sealedUntil = this.#nextSealedUntil(request.sealUntil);
+    const incomplete = amendments.incomplete ?? this.#incomplete;
     const generation = this.#store.generation() + 1;
-    this.#writing = { deltas, generation, sealedUntil };
+    this.#writing = { deltas, generation, sealedUntil, reach, incomplete };
     const position = this.#position;
     const meta = {
       schema: this.schema.fingerprint,
       generation,
       position: this.#replayFrom(position),
-      watermark: request.watermark,
+      watermark,
       sealedUntil,
-      dedupeFrom: request.dedupeFrom,
+      dedupeFrom,
+      reach,
+      incomplete,
     };
     const changes = this.dictionaries.changes();
     try {
-      const buckets = await this.#prepare(deltas, position, request);
-      await this.#store.commit({ meta, buckets, values: changes.values, remembered: changes.remembered });
+      const { buckets, revisions } = await this.#prepare(deltas, position, request, reach);
+      const { values, remembered } = changes;
+      const removed = amendments.removed ?? [];
+      await this.#store.commit({ meta, buckets, values, remembered, removed, revisions });
       changes.written();
       this.#settle();
     } catch (error) {
@@ -186,13 +289,25 @@ export class Buckets {
     const writing = this.#writing;
     if (writing === undefined || this.#store.generation() < writing.generation) return;
     this.#writing = undefined;
+    this.#hotCells = -1;
     this.#sealedUntil = writing.sealedUntil;
+    this.#reach = writing.reach;
+    this.#incomplete = writing.incomplete;
   }
 
-  #take(request: CommitRequest): Map<number, Delta> {
+  /** Quarters older than their reach are taken all or none: their place in the log is kept by coarser buckets. */
+  #take(request: CommitRequest, reach: Reach): Map<number, Delta> {
+    const oldest = reach[tierName(UTC_CALENDAR, "quarter")] ?? Number.NEGATIVE_INFINITY;
+    const isDue = (quarterMs: number, { since }: Delta): boolean =>
+      request.include(quarterMs, since) || quarterMs + QUARTER_MS <= request.sealUntil;
+    const takesOld = [...this.#active].some(
+      ([quarterMs, delta]) => quarterMs < oldest && isDue(quarterMs, delta),
+    );
     const taken = new Map<number, Delta>();
     for (const [quarterMs, delta] of this.#active) {
-      if (request.include(quarterMs, delta.since) || quarterMs + QUARTER_MS <= request.sealUntil) {
+      if (
+        quarterMs < oldest ? takesOld || request.amendments?.reach !== undefined : isDue(quarterMs, delta)
+      ) {
         taken.set(quarterMs, delta);
       }
     }
@@ -200,22 +315,30 @@ export class Buckets {
     return taken;
   }
 
+  /** The older ones first, as before. */
   #giveBack(deltas: ReadonlyMap<number, Delta>): void {
     this.#writing = undefined;
-    for (const [quarterMs, delta] of deltas) {
-      const newer = this.#active.get(quarterMs);
-      if (newer !== undefined) delta.table.addTable(newer.table);
-      this.#active.set(quarterMs, delta);
+    this.#hotCells = -1;
+    const active = new Map(deltas);
+    for (const [quarterMs, newer] of this.#active) {
+      const older = active.get(quarterMs);
+      if (older === undefined) active.set(quarterMs, newer);
+      else {
+        older.table.addTable(newer.table);
+        older.backfill ||= newer.backfill;
+      }
     }
+    this.#active = active;
   }
 
   async #prepare(
     deltas: ReadonlyMap<number, Delta>,
     position: Position,
-    request: CommitRequest,
-  ): Promise<StoredBucket[]> {
-    const buckets: StoredBucket[] = [];
-    const tables = new Map([...deltas].map(([quarterMs, { table }]) => [quarterMs, table]));
+    { sealUntil, now, amendments, pause }: CommitRequest,
+    reach: Reach,
+  ): Promise<{ buckets: StoredBucket[]; revisions: Revision[] }> {
+    const buckets = new Map(amendments?.replaced?.map((bucket) => [addressName(bucket.address), bucket]));
+    const changes: Omit<Revision, "seq">[] = [...(amendments?.revisions ?? [])];
     const { schema, calendars } = this;
     const store = this.#store;
     const sealedUntil = this.#sealedUntil;
@@ -224,18 +347,32 @@ export class Buckets {
       schema,
       store,
       calendars,
-      deltas: tables,
+      deltas,
       position,
       sealedUntil,
-      sealUntil: request.sealUntil,
+      sealUntil,
+      reach,
+      replaced: amendments?.replaced ?? [],
     })) {
-      buckets.push(bucket);
-      for (const block of bucket.blocks) cells += block.count;
+      const { address, head, blocks, change } = bucket;
+      buckets.set(addressName(address), { address, head, blocks });
+      if (change !== undefined) changes.push({ at: now, address, ...head, ...change });
+      for (const block of blocks) cells += block.count;
       if (cells < CELLS_PER_SLICE) continue;
       cells = 0;
-      await request.pause();
+      await pause();
     }
-    return buckets;
+    const last = store.lastRevision();
+    return {
+      buckets: [...buckets.values()],
+      revisions: changes.map((change, i) => ({ seq: last + 1 + i, ...change })),
+    };
+  }
+
+  #nextReach({ reach }: Amendments): Reach {
+    const known = { ...this.#reach, ...reach };
+    const added = this.calendars.filter(({ name }) => this.#sealedUntil[name] === undefined);
+    return { ...known, ...reachOfNew(added, known) };
   }
 
   #nextSealedUntil(sealUntil: number): Record<string, number> {
@@ -252,4 +389,10 @@ export class Buckets {
     for (const { firstPosition } of this.#active.values()) from = Math.min(from, firstPosition - 1);
     return from;
   }
+}
+
+function countCells(deltas: ReadonlyMap<number, Delta>): number {
+  let cells = 0;
+  for (const { table } of deltas.values()) cells += table.count;
+  return cells;
 }

@@ -3,6 +3,11 @@ import { SketchPool } from "./sketch-pool.js";
 
 /** One event makes a cell in each of the six default rollups. */
 const INITIAL_CELLS = 8;
+/** Up to so many cells the columns double; beyond, they grow by a quarter, so that a tenth of them is empty. */
+const DOUBLE_UNTIL = 1024;
+const GROWTH = 1.25;
+/** The index, a power of two, is this full at most. */
+const MAX_LOAD = 0.8;
 
 /** What blocks and tables both count. */
 type Counts = Pick<CellBlock, "views" | "anonymous" | "created">;
@@ -16,57 +21,72 @@ export class CellTable {
   keys: Uint32Array;
   rollups: Uint8Array;
   views: Float64Array;
-  anonymous: Float64Array;
-  created: Float64Array;
+  /** Columns of zeros only are not there. */
+  #anonymous: Float64Array | undefined;
+  #created: Float64Array | undefined;
   readonly sketches: SketchPool;
   readonly arity: number;
   count = 0;
-  /** Cell + 1 by hash; 0 is free. Twice as long as there is room for cells. */
-  #index: Int32Array;
+  /** 2^`#cellBits` slots by hash: a cell + 1 in the low bits, above them the low bits of its hash; 0 is free. */
+  #index: Uint32Array;
+  #cellBits: number;
   #capacity: number;
 
   /** `arity`: the greatest number of ids in a key. `cells`: how many are expected. */
   constructor(arity: number, cells: number = INITIAL_CELLS) {
     this.arity = arity;
-    const capacity = 1 << (32 - Math.clz32(Math.max(cells, INITIAL_CELLS) - 1));
+    const capacity = Math.max(cells, INITIAL_CELLS);
     this.#capacity = capacity;
     this.keys = new Uint32Array(capacity * arity);
     this.rollups = new Uint8Array(capacity);
     this.views = new Float64Array(capacity);
-    this.anonymous = new Float64Array(capacity);
-    this.created = new Float64Array(capacity);
     this.sketches = new SketchPool(capacity);
-    this.#index = new Int32Array(capacity * 2);
+    this.#cellBits = 32 - Math.clz32(capacity / MAX_LOAD);
+    this.#index = new Uint32Array(2 ** this.#cellBits);
+  }
+
+  /** Views without a viewer. Reading it makes the column, if no cell has any. */
+  get anonymous(): Float64Array {
+    this.#anonymous ??= new Float64Array(this.#capacity);
+    return this.#anonymous;
+  }
+
+  /** Blogs created. Reading it makes the column, if no cell has any. */
+  get created(): Float64Array {
+    this.#created ??= new Float64Array(this.#capacity);
+    return this.#created;
+  }
+
+  anonymousOf(cell: number): number {
+    return this.#anonymous?.[cell] ?? 0;
+  }
+
+  createdOf(cell: number): number {
+    return this.#created?.[cell] ?? 0;
   }
 
   /** The cell of `key[0 .. arity)`, made with zero counts where there was none. */
   upsert(rollup: number, key: Uint32Array): number {
-    const { arity } = this;
-    const mask = this.#index.length - 1;
-    let slot = hashKey(rollup, key, arity) & mask;
-    for (let held = this.#index[slot]!; held !== 0; held = this.#index[slot]!) {
-      if (this.#matches(held - 1, rollup, key)) return held - 1;
-      slot = (slot + 1) & mask;
-    }
-    return this.#insert(rollup, key, slot);
+    const hash = hashKey(rollup, key, 0, this.arity);
+    const slot = this.#find(hash, rollup, key);
+    const held = this.#index[slot]!;
+    return held === 0 ? this.#insert(hash, slot, rollup, key) : (held & (this.#index.length - 1)) - 1;
   }
 
   /** The cell of the key, or −1. */
   find(rollup: number, key: Uint32Array): number {
-    const mask = this.#index.length - 1;
-    let slot = hashKey(rollup, key, this.arity) & mask;
-    for (let held = this.#index[slot]!; held !== 0; held = this.#index[slot]!) {
-      if (this.#matches(held - 1, rollup, key)) return held - 1;
-      slot = (slot + 1) & mask;
-    }
-    return -1;
+    const slot = this.#find(hashKey(rollup, key, 0, this.arity), rollup, key);
+    return (this.#index[slot]! & (this.#index.length - 1)) - 1;
   }
 
   /** Adds the counts, without the sketch, of row or cell `at` of `other` to `cell`. */
   addCounts(cell: number, other: Counts, at: number): void {
+    const isTable = other instanceof CellTable;
+    const anonymous = isTable ? other.#anonymous : other.anonymous;
+    const created = isTable ? other.#created : other.created;
     this.views[cell]! += other.views[at]!;
-    this.anonymous[cell]! += other.anonymous[at]!;
-    this.created[cell]! += other.created[at]!;
+    if (anonymous !== undefined && anonymous[at] !== 0) this.anonymous[cell]! += anonymous[at]!;
+    if (created !== undefined && created[at] !== 0) this.created[cell]! += created[at]!;
   }
 
   /** Adds row `row` of a block to `cell`. */
@@ -104,10 +124,28 @@ export class CellTable {
     return (
       this.keys.byteLength +
       this.rollups.byteLength +
-      this.views.byteLength * 3 +
+      this.views.byteLength +
+      (this.#anonymous?.byteLength ?? 0) +
+      (this.#created?.byteLength ?? 0) +
       this.#index.byteLength +
       this.sketches.sizeBytes
     );
+  }
+
+  /** The slot that has the key, or the free one where it would be put. */
+  #find(hash: number, rollup: number, key: Uint32Array): number {
+    const index = this.#index;
+    const cellBits = this.#cellBits;
+    const mask = index.length - 1;
+    // The slot is chosen by the upper bits of the hash, so that the lower ones tell neighbours apart.
+    const tag = hash << cellBits;
+    let slot = hash >>> (32 - cellBits);
+    for (let held = index[slot]!; held !== 0; held = index[slot]!) {
+      // The hash's bits first: most cells that are not it need not be looked at.
+      if ((held ^ tag) >>> cellBits === 0 && this.#matches((held & mask) - 1, rollup, key)) return slot;
+      slot = (slot + 1) & mask;
+    }
+    return slot;
   }
 
   #matches(cell: number, rollup: number, key: Uint32Array): boolean {
@@ -118,45 +156,48 @@ export class CellTable {
     return true;
   }
 
-  #insert(rollup: number, key: Uint32Array, slot: number): number {
-    if (this.count === this.#capacity) {
-      this.#grow();
-      return this.upsert(rollup, key);
-    }
+  #insert(hash: number, slot: number, rollup: number, key: Uint32Array): number {
+    if (this.count === this.#capacity) this.#grow();
     const cell = this.count++;
-    this.#index[slot] = cell + 1;
     this.rollups[cell] = rollup;
     for (let i = 0; i < this.arity; i++) this.keys[cell * this.arity + i] = key[i]!;
+    if (this.count > this.#index.length * MAX_LOAD) this.#growIndex();
+    else this.#index[slot] = (hash << this.#cellBits) | (cell + 1);
     return cell;
   }
 
   #grow(): void {
-    const capacity = this.#capacity * 2;
+    const before = this.#capacity;
+    const capacity = before < DOUBLE_UNTIL ? before * 2 : Math.ceil(before * GROWTH);
     this.#capacity = capacity;
     this.keys = copy(this.keys, new Uint32Array(capacity * this.arity));
     this.rollups = copy(this.rollups, new Uint8Array(capacity));
     this.views = copy(this.views, new Float64Array(capacity));
-    this.anonymous = copy(this.anonymous, new Float64Array(capacity));
-    this.created = copy(this.created, new Float64Array(capacity));
+    this.#anonymous &&= copy(this.#anonymous, new Float64Array(capacity));
+    this.#created &&= copy(this.#created, new Float64Array(capacity));
     this.sketches.grow(capacity);
-    const index = new Int32Array(capacity * 2);
+  }
+
+  #growIndex(): void {
+    const cellBits = this.#cellBits + 1;
+    const index = new Uint32Array(2 ** cellBits);
     const mask = index.length - 1;
-    const key = new Uint32Array(this.arity);
     for (let cell = 0; cell < this.count; cell++) {
-      for (let i = 0; i < this.arity; i++) key[i] = this.keys[cell * this.arity + i]!;
-      let slot = hashKey(this.rollups[cell]!, key, this.arity) & mask;
+      const hash = hashKey(this.rollups[cell]!, this.keys, cell * this.arity, this.arity);
+      let slot = hash >>> (32 - cellBits);
       while (index[slot] !== 0) slot = (slot + 1) & mask;
-      index[slot] = cell + 1;
+      index[slot] = (hash << cellBits) | (cell + 1);
     }
     this.#index = index;
+    this.#cellBits = cellBits;
   }
 }
 
 /** Ids are numbers that we gave out ourselves, so nobody outside can choose keys that collide. */
-function hashKey(rollup: number, key: Uint32Array, arity: number): number {
+function hashKey(rollup: number, key: Uint32Array, at: number, arity: number): number {
   let h = Math.imul(rollup + 1, 0x9e37_79b1);
   for (let i = 0; i < arity; i++) {
-    h = Math.imul(h ^ key[i]!, 0x85eb_ca6b);
+    h = Math.imul(h ^ key[at + i]!, 0x85eb_ca6b);
     h ^= h >>> 15;
   }
   h = Math.imul(h, 0xc2b2_ae35);

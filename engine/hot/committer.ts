@@ -1,8 +1,9 @@
 import type { SchedulerLike } from "rxjs";
 import { CALENDAR_START_MS, QUARTER_MS } from "../calendar/grain.js";
-import type { Position } from "../log.js";
+import type { EventLog, Position } from "../log.js";
 import { UTC_CALENDAR } from "../store.js";
-import type { Buckets } from "./buckets.js";
+import type { Buckets, Amendments } from "./buckets.js";
+import type { Health } from "../health.js";
 import type { Watermark } from "./watermark.js";
 
 /** Late events wait this long for others of their bucket: one rewrite for all of them. */
@@ -13,23 +14,37 @@ const LATE_COMMIT_AFTER_MS = 10_000;
  * batch, spends at most a fifth of its time on rewriting buckets. Answers do not wait: they include the deltas.
  */
 const REST_FACTOR = 4;
+/** However long a commit took: buckets of a source that never pauses are sealed within so much of their time. */
+const MAX_REST_MS = 60_000;
 /** After a failed commit: time for whatever was wrong to pass. */
 const REST_AFTER_FAILURE_MS = 1000;
 
 export interface CommitterOptions {
   readonly buckets: Buckets;
+  readonly log: EventLog;
   readonly watermark: Watermark;
+  readonly health: Health;
   readonly scheduler: SchedulerLike;
   readonly allowedLatenessMs: number;
   readonly maxHotCells: number;
+  readonly maxReplayEvents: number;
   /** Oldest record whose ids or claims must be read again after a restart. */
   readonly dedupeFrom: () => Position;
 }
 
+/** Which quarters a commit takes. */
+type Include = (quarterMs: number, since: number) => boolean;
+
+/** Commits while no other may: see `Committer.exclusively`. */
+export type Commit = (amendments: Amendments) => Promise<void>;
+
+const EVERYTHING: Include = () => true;
+
 /** Decides when deltas go to the store, and sees that only one commit is under way. */
 export class Committer {
   readonly #options: CommitterOptions;
-  #running: Promise<void> | undefined;
+  #running: Promise<unknown> | undefined;
+  #compacting: Promise<void> | undefined;
   #sealedQuarter: number;
   #restUntil = Number.NEGATIVE_INFINITY;
   #commits = 0;
@@ -50,15 +65,21 @@ export class Committer {
 
   /** Has the watermark sealed another quarter since the last commit? Cheap: asked after every batch. */
   isSealDue(): boolean {
-    return this.#options.scheduler.now() >= this.#restUntil && this.#sealUntil() > this.#sealedQuarter;
+    return this.#hasRested() && this.#sealUntil() > this.#sealedQuarter;
   }
 
-  /** Is there anything else to write: late events that have waited, or too many cells in memory? */
+  /** Is there anything else to write: late events that have waited, too many cells in memory, too long a replay? */
   isDue(): boolean {
-    return this.isSealDue() || this.isOverfull() || this.#options.buckets.hasDelta(this.#hasWaited());
+    if (this.isSealDue() || this.isPressing()) return true;
+    return this.#hasRested() && this.#options.buckets.hasDelta(this.#hasWaited());
   }
 
-  isOverfull(): boolean {
+  /** Asked after every batch too: must something be written, rested or not? */
+  isPressing(): boolean {
+    return this.#isOverfull() || this.#isReplayLong();
+  }
+
+  #isOverfull(): boolean {
     return this.#options.buckets.hotCells > this.#options.maxHotCells;
   }
 
@@ -66,37 +87,89 @@ export class Committer {
   async commitDue(): Promise<void> {
     if (this.#running !== undefined) return;
     const waited = this.#hasWaited();
-    const overfull = this.isOverfull();
-    await this.#run((quarterMs, since) => overfull || waited(quarterMs, since)).catch(() => undefined);
+    const everything = this.isPressing();
+    const include: Include = (quarterMs, since) => everything || waited(quarterMs, since);
+    await this.exclusively(() => this.#commit(include)).catch(() => undefined);
   }
 
   /** Writes everything, sealed or not, after any commit under way. Rejects when the store does. */
   async checkpoint(): Promise<void> {
-    while (this.#running !== undefined) await this.#running.catch(() => undefined);
-    await this.#run(() => true);
+    await this.exclusively(() => this.#commit(EVERYTHING));
   }
 
-  async #run(include: (quarterMs: number, since: number) => boolean): Promise<void> {
-    const { buckets, watermark, dedupeFrom, scheduler } = this.#options;
+  /**
+   * Does the work when no commit is under way, and lets none begin before it is done but those that the work makes
+   * itself. They take all deltas.
+   */
+  async exclusively<T>(work: (commit: Commit) => Promise<T>): Promise<T> {
+    while (this.#running !== undefined) await this.#running.catch(() => undefined);
+    const running = work((amendments) => this.#commit(EVERYTHING, amendments));
+    this.#running = running;
+    try {
+      return await running;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running.catch(() => undefined);
+    await this.#compacting;
+  }
+
+  async #commit(include: Include, amendments: Amendments = {}): Promise<void> {
+    const { buckets, watermark, dedupeFrom, scheduler, health } = this.#options;
+    health.check();
     const begun = scheduler.now();
     const sealUntil = this.#sealUntil();
     const pause = (): Promise<void> => new Promise((resolve) => scheduler.schedule(() => resolve()));
     const reached = Number.isFinite(watermark.ms) ? watermark.ms : 0;
-    const request = { include, sealUntil, watermark: reached, dedupeFrom: dedupeFrom(), pause };
-    this.#running = buckets.commit(request);
     try {
-      await this.#running;
-      this.#sealedQuarter = sealUntil;
-      this.#lastError = null;
-      this.#commits++;
-      this.#restUntil = scheduler.now() + (scheduler.now() - begun) * REST_FACTOR;
+      await buckets.commit({
+        include,
+        sealUntil,
+        watermark: reached,
+        dedupeFrom: dedupeFrom(),
+        now: begun,
+        amendments,
+        pause,
+      });
     } catch (error) {
       this.#lastError = error as Error;
       this.#restUntil = scheduler.now() + REST_AFTER_FAILURE_MS;
+      health.report(error);
       throw error;
-    } finally {
-      this.#running = undefined;
     }
+    this.#sealedQuarter = sealUntil;
+    this.#lastError = null;
+    this.#commits++;
+    const now = scheduler.now();
+    this.#restUntil = now + Math.min(MAX_REST_MS, (now - begun) * REST_FACTOR);
+    this.#compacting ??= this.#compact();
+  }
+
+  /** What the store has will hardly be replayed. */
+  async #compact(): Promise<void> {
+    const { log, buckets, health } = this.#options;
+    try {
+      await log.compact(buckets.savedPosition + 1);
+    } catch (error) {
+      this.#lastError = error as Error;
+      health.notice(error);
+    } finally {
+      this.#compacting = undefined;
+    }
+  }
+
+  #hasRested(): boolean {
+    return this.#options.scheduler.now() >= this.#restUntil;
+  }
+
+  /** While sealing rests, twice as long a replay is put up with, but no longer one. */
+  #isReplayLong(): boolean {
+    const { buckets, maxReplayEvents } = this.#options;
+    return buckets.unsavedEvents > maxReplayEvents * (this.#hasRested() ? 1 : 2);
   }
 
   /** Whole quarters: the seal never stands within one. */
@@ -106,7 +179,7 @@ export class Committer {
     return Math.max(CALENDAR_START_MS, Math.floor(until / QUARTER_MS) * QUARTER_MS);
   }
 
-  #hasWaited(): (quarterMs: number, since: number) => boolean {
+  #hasWaited(): Include {
     const sealed = this.#options.buckets.sealedUntil(UTC_CALENDAR);
     const before = this.#options.scheduler.now() - LATE_COMMIT_AFTER_MS;
     return (quarterMs, since) => quarterMs + QUARTER_MS <= sealed && since <= before;

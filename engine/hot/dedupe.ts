@@ -1,5 +1,8 @@
 import type { BatchClaim, Position } from "../log.js";
 
+/** Bytes of a claim that weigh as much as one event id. */
+const BYTES_PER_ENTRY = 16;
+
 /** A hash is remembered for one window and at most this part of a window longer. */
 const GENERATIONS = 4;
 const INITIAL_SLOTS = 256;
@@ -7,10 +10,18 @@ const INITIAL_SLOTS = 256;
 /** The event ids of the last window, as 64-bit hashes, in generations that expire whole. 16 bytes an id. */
 export class IdWindow {
   readonly #windowMs: number;
+  readonly #seed: number;
   #generations: Generation[] = [];
 
-  constructor(windowMs: number) {
+  /** `seed`: not to be guessed by senders, who could choose ids that collide otherwise. */
+  constructor(windowMs: number, seed = 0) {
     this.#windowMs = windowMs;
+    this.#seed = seed;
+  }
+
+  /** Hashes remembered. */
+  get count(): number {
+    return this.#generations.reduce((sum, { count }) => sum + count, 0);
   }
 
   /** Claims a hash; false when it is claimed already. `position`: at or before the record that will carry it. */
@@ -42,7 +53,7 @@ export class IdWindow {
       newest.lastMs = Math.max(newest.lastMs, receivedAt);
       return newest;
     }
-    const generation = new Generation(receivedAt, position);
+    const generation = new Generation(receivedAt, position, this.#seed);
     this.#generations.push(generation);
     return generation;
   }
@@ -52,13 +63,19 @@ class Generation {
   readonly firstMs: number;
   readonly position: Position;
   lastMs: number;
+  readonly #seed: number;
   #slots = new Uint32Array(INITIAL_SLOTS * 2);
   #count = 0;
 
-  constructor(firstMs: number, position: Position) {
+  constructor(firstMs: number, position: Position, seed: number) {
+    this.#seed = seed;
     this.firstMs = firstMs;
     this.lastMs = firstMs;
     this.position = position;
+  }
+
+  get count(): number {
+    return this.#count;
   }
 
   get sizeBytes(): number {
@@ -81,7 +98,7 @@ class Generation {
   /** Index of the hash, or of the free slot where it belongs. */
   #find(lo: number, hi: number): number {
     const mask = this.#slots.length / 2 - 1;
-    let slot = lo & mask;
+    let slot = mix(lo, hi, this.#seed) & mask;
     for (;;) {
       const at = slot * 2;
       const heldLo = this.#slots[at]!;
@@ -103,6 +120,12 @@ class Generation {
   }
 }
 
+function mix(lo: number, hi: number, seed: number): number {
+  let h = Math.imul(lo ^ seed, 0x85eb_ca6b);
+  h = Math.imul(h ^ (h >>> 15) ^ hi, seed | 1);
+  return h ^ (h >>> 13);
+}
+
 interface KeptClaim {
   readonly bodyHash: string;
   /** Undefined while the batch is being written. */
@@ -116,9 +139,15 @@ export class ClaimWindow {
   readonly #windowMs: number;
   /** In order of receipt. */
   readonly #claims = new Map<string, KeptClaim>();
+  #weight = 0;
 
   constructor(windowMs: number) {
     this.#windowMs = windowMs;
+  }
+
+  /** What is remembered, in the measure of event ids. */
+  get weight(): number {
+    return this.#weight;
   }
 
   find(key: string): KeptClaim | undefined {
@@ -127,23 +156,23 @@ export class ClaimWindow {
 
   /** The batch is on its way to the log. */
   begin(key: string, bodyHash: string, receivedAt: number): void {
-    this.#claims.set(key, { bodyHash, reply: undefined, position: 0, receivedAt });
+    this.#set(key, { bodyHash, reply: undefined, position: 0, receivedAt });
   }
 
   /** The batch is not in the log: the key is free again. */
   abandon(key: string): void {
-    this.#claims.delete(key);
+    this.#delete(key);
   }
 
   /** The batch is in the log at `position`. */
   keep(claim: BatchClaim, receivedAt: number, position: Position): void {
-    this.#claims.set(claim.key, { bodyHash: claim.bodyHash, reply: claim.reply, position, receivedAt });
+    this.#set(claim.key, { bodyHash: claim.bodyHash, reply: claim.reply, position, receivedAt });
   }
 
   expire(now: number): void {
     for (const [key, { receivedAt, reply }] of this.#claims) {
       if (receivedAt > now - this.#windowMs) return;
-      if (reply !== undefined) this.#claims.delete(key);
+      if (reply !== undefined) this.#delete(key);
     }
   }
 
@@ -151,4 +180,21 @@ export class ClaimWindow {
     for (const { position } of this.#claims.values()) if (position > 0) return position;
     return 0;
   }
+
+  #set(key: string, claim: KeptClaim): void {
+    this.#delete(key);
+    this.#claims.set(key, claim);
+    this.#weight += weightOf(key, claim);
+  }
+
+  #delete(key: string): void {
+    const claim = this.#claims.get(key);
+    if (claim === undefined) return;
+    this.#claims.delete(key);
+    this.#weight -= weightOf(key, claim);
+  }
+}
+
+function weightOf(key: string, { reply }: KeptClaim): number {
+  return 1 + Math.ceil((2 * (key.length + (reply?.length ?? 0))) / BYTES_PER_ENTRY);
 }

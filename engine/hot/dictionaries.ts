@@ -40,6 +40,11 @@ export class Dictionaries {
     return this.#interners[dimension]!.nameOf(id);
   }
 
+  /** All values of a dimension; the first has id 2. */
+  allOf(dimension: number): string[] {
+    return this.#interners[dimension]!.valuesFrom(0);
+  }
+
   /** Value id last seen for a subject; `NONE_ID` when none was. */
   recall(dimension: number, subjectId: number): number {
     return this.#remembered.get(dimension)![subjectId] ?? NONE_ID;

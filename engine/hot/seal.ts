@@ -1,69 +1,93 @@
-import { CALENDAR_START_MS, HOUR_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
+import { CALENDAR_START_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
 import {
   UTC_CALENDAR,
   addressName,
+  tierName,
   type BucketAddress,
   type BucketStore,
   type CellBlock,
+  type Revision,
   type StoredBucket,
 } from "../store.js";
 import { toBlocks } from "./block.js";
-import { CellTable } from "./cell-table.js";
+import type { CellTable } from "./cell-table.js";
+import { mergeBlocks } from "./merge-blocks.js";
+import { partsOf } from "./parts.js";
 
-/** Unwritten cells of one quarter, keyed by its start. */
-export type Deltas = ReadonlyMap<number, CellTable>;
+/** Unwritten cells of one quarter. */
+export interface QuarterDelta {
+  readonly table: CellTable;
+  /** Did any of it come as an import of history? */
+  readonly backfill: boolean;
+}
 
 export interface SealInput {
   readonly schema: Schema;
   readonly store: BucketStore;
   /** UTC first, then the home zones. */
   readonly calendars: readonly Zone[];
-  readonly deltas: Deltas;
+  /** By the quarter's start. */
+  readonly deltas: ReadonlyMap<number, QuarterDelta>;
   /** Every folded record up to here is in the store or in `deltas`. */
   readonly position: Position;
   /** Per calendar: sealed so far. */
   readonly sealedUntil: Readonly<Record<string, number>>;
   /** Buckets that end at or before this instant are sealed by this commit. */
   readonly sealUntil: number;
+  /** By tier: buckets that begin before this instant are not kept. */
+  readonly reach: Readonly<Record<string, number>>;
+  /** Buckets that take the place of stored ones, which may be damaged; deltas are merged into them. */
+  readonly replaced: readonly StoredBucket[];
 }
 
-/** What a bucket is made of; a day is made of hours, and of quarters where it begins within one. */
-const CHILD: Readonly<Record<Exclude<Grain, "quarter" | "day">, Grain>> = {
-  hour: "quarter",
-  week: "day",
-  month: "day",
-  year: "month",
-};
+/** What a commit changes a sealed bucket by. */
+export type Change = Pick<Revision, "reason" | "views" | "created" | "cells">;
+
+export interface SealedBucket extends StoredBucket {
+  /** Undefined for a bucket that is open, or sealed for the first time. */
+  readonly change: Change | undefined;
+}
+
+/** A delta, or several of one bucket, in the form of stored blocks. */
+interface Addition {
+  readonly blocks: readonly CellBlock[];
+  readonly backfill: boolean;
+}
 
 /**
  * Works out every bucket that a commit writes: the quarters of `deltas` merged with what is stored; each sealed
  * ancestor of theirs, merged likewise (a revision); and each bucket whose time has now passed, made from its
  * parts. A generator, so that the caller may pause between two buckets.
  */
-export function sealBuckets(input: SealInput): Generator<StoredBucket, void, void> {
+export function sealBuckets(input: SealInput): Generator<SealedBucket, void, void> {
   return new Sealer(input).run();
 }
 
 class Sealer {
   readonly #in: SealInput;
-  /** What this commit has written so far, by name; later buckets are made from it. */
-  readonly #written = new Map<string, StoredBucket>();
+  /** What this commit has written so far, by name, the replaced first; later buckets are made from it. */
+  readonly #written: Map<string, StoredBucket>;
+  readonly #additions = new Map<number, Addition>();
 
   constructor(input: SealInput) {
     this.#in = input;
+    this.#written = new Map(input.replaced.map((bucket) => [addressName(bucket.address), bucket]));
+    for (const [quarterMs, { table, backfill }] of input.deltas) {
+      this.#additions.set(quarterMs, { blocks: toBlocks(table, input.schema), backfill });
+    }
   }
 
-  *run(): Generator<StoredBucket, void, void> {
+  *run(): Generator<SealedBucket, void, void> {
     for (const bucket of this.#all()) {
       this.#written.set(addressName(bucket.address), bucket);
       yield bucket;
     }
   }
 
-  *#all(): Generator<StoredBucket, void, void> {
+  *#all(): Generator<SealedBucket, void, void> {
     yield* this.#quarters();
     yield* this.#grain(this.#in.calendars[0]!, "hour");
     for (const zone of this.#in.calendars) {
@@ -71,27 +95,31 @@ class Sealer {
     }
   }
 
-  *#quarters(): Generator<StoredBucket, void, void> {
+  *#quarters(): Generator<SealedBucket, void, void> {
     const sealed = this.#sealedBefore(UTC_CALENDAR);
-    for (const [startMs, delta] of this.#in.deltas) {
+    const reach = this.#reach(UTC_CALENDAR, "quarter");
+    for (const [startMs, addition] of this.#additions) {
+      if (startMs < reach) continue;
       const address: BucketAddress = { calendar: UTC_CALENDAR, grain: "quarter", startMs };
-      yield this.#merged(address, [delta], startMs + QUARTER_MS <= sealed);
+      yield this.#merged(address, [addition], startMs + QUARTER_MS <= sealed);
     }
   }
 
-  *#grain(zone: Zone, grain: Exclude<Grain, "quarter">): Generator<StoredBucket, void, void> {
+  *#grain(zone: Zone, grain: Exclude<Grain, "quarter">): Generator<SealedBucket, void, void> {
     const calendar = grain === "hour" ? UTC_CALENDAR : zone.name;
     const before = this.#sealedBefore(calendar);
-    const late = new Map<number, CellTable[]>();
-    for (const [quarterMs, delta] of this.#in.deltas) {
+    const reach = this.#reach(calendar, grain);
+    const late = new Map<number, Addition[]>();
+    for (const [quarterMs, addition] of this.#additions) {
       const startMs = zone.startOf(grain, quarterMs);
-      if (zone.endOf(grain, startMs) > before) continue;
-      const tables = late.get(startMs);
-      if (tables === undefined) late.set(startMs, [delta]);
-      else tables.push(delta);
+      if (startMs < reach || zone.endOf(grain, startMs) > before) continue;
+      const additions = late.get(startMs);
+      if (additions === undefined) late.set(startMs, [addition]);
+      else additions.push(addition);
     }
-    for (const [startMs, tables] of late) yield this.#merged({ calendar, grain, startMs }, tables, true);
-    for (const [startMs, parts] of this.#ripe(zone, grain, before)) {
+    for (const [startMs, additions] of late)
+      yield this.#merged({ calendar, grain, startMs }, additions, true);
+    for (const [startMs, parts] of this.#ripe(zone, grain, Math.max(before, reach))) {
       yield this.#composed({ calendar, grain, startMs }, parts);
     }
   }
@@ -102,7 +130,9 @@ class Sealer {
     const from = zone.startOf(grain, before);
     const to = zone.startOf(grain, this.#in.sealUntil);
     if (from >= to) return ripe;
-    for (const part of this.#parts(zone, grain, from, to)) {
+    const existing = (calendar: string, finer: Grain): Iterable<BucketAddress> =>
+      this.#existing(calendar, finer, from, to);
+    for (const part of partsOf(zone, grain, existing)) {
       const startMs = zone.startOf(grain, part.startMs);
       const parts = ripe.get(startMs);
       if (parts === undefined) ripe.set(startMs, [part]);
@@ -111,47 +141,24 @@ class Sealer {
     return ripe;
   }
 
-  #merged(address: BucketAddress, deltas: readonly CellTable[], revises: boolean): StoredBucket {
-    const { schema, store, position } = this.#in;
-    const head = store.head(address);
-    const stored = this.#stored(address);
-    // At least as many cells as the largest part has.
-    const cells = Math.max(countRows(stored), ...deltas.map(({ count }) => count));
-    const table = new CellTable(schema.maxArity, cells);
-    for (const block of stored) table.addBlock(block);
-    for (const delta of deltas) table.addTable(delta);
+  #merged(address: BucketAddress, additions: readonly Addition[], revises: boolean): SealedBucket {
+    const { store, position } = this.#in;
+    const added = mergeByRollup(additions.flatMap(({ blocks }) => blocks));
+    const blocks = mergeByRollup([...this.#blocks(address), ...added]);
+    const head = this.#written.get(addressName(address))?.head ?? store.head(address);
     const revision = (head?.revision ?? 0) + (revises ? 1 : 0);
-    return { address, head: { revision, position }, blocks: toBlocks(table, schema) };
+    const change = revises
+      ? changeBy(
+          added,
+          additions.some(({ backfill }) => backfill),
+        )
+      : undefined;
+    return { address, head: { revision, position }, blocks, change };
   }
 
-  #composed(address: BucketAddress, parts: readonly BucketAddress[]): StoredBucket {
-    const { schema, position } = this.#in;
-    const table = new CellTable(schema.maxArity);
-    for (const part of parts) for (const block of this.#blocks(part)) table.addBlock(block);
-    return { address, head: { revision: 0, position }, blocks: toBlocks(table, schema) };
-  }
-
-  /** Disjoint finer buckets of `[fromMs, toMs)`, each inside one bucket of `grain`. */
-  *#parts(
-    zone: Zone,
-    grain: Exclude<Grain, "quarter">,
-    fromMs: number,
-    toMs: number,
-  ): Generator<BucketAddress> {
-    if (grain !== "day") {
-      const calendar = grain === "hour" ? UTC_CALENDAR : zone.name;
-      yield* this.#existing(calendar, CHILD[grain], fromMs, toMs);
-      return;
-    }
-    // Local days of +05:30 or +05:45 begin within a UTC hour: that hour is taken apart.
-    const cut = (hourMs: number): boolean =>
-      zone.startOf("day", hourMs) !== zone.startOf("day", hourMs + HOUR_MS - 1);
-    for (const hour of this.#existing(UTC_CALENDAR, "hour", fromMs, toMs)) {
-      if (!cut(hour.startMs)) yield hour;
-    }
-    for (const quarter of this.#existing(UTC_CALENDAR, "quarter", fromMs, toMs)) {
-      if (cut(quarter.startMs - (quarter.startMs % HOUR_MS))) yield quarter;
-    }
+  #composed(address: BucketAddress, parts: readonly BucketAddress[]): SealedBucket {
+    const blocks = mergeByRollup(parts.flatMap((part) => this.#blocks(part)));
+    return { address, head: { revision: 0, position: this.#in.position }, blocks, change: undefined };
   }
 
   /** Stored or just written buckets that begin in `[fromMs, toMs)`. */
@@ -166,18 +173,54 @@ class Sealer {
   }
 
   #blocks(address: BucketAddress): readonly CellBlock[] {
-    return this.#written.get(addressName(address))?.blocks ?? this.#stored(address);
-  }
-
-  #stored(address: BucketAddress): CellBlock[] {
-    return this.#in.schema.rollups.flatMap(({ id }) => this.#in.store.block(address, id) ?? []);
+    return (
+      this.#written.get(addressName(address))?.blocks ??
+      storedBlocks(this.#in.store, this.#in.schema, address)
+    );
   }
 
   #sealedBefore(calendar: string): number {
     return this.#in.sealedUntil[calendar] ?? CALENDAR_START_MS;
   }
+
+  #reach(calendar: string, grain: Grain): number {
+    return this.#in.reach[tierName(calendar, grain)] ?? Number.NEGATIVE_INFINITY;
+  }
 }
 
-function countRows(blocks: readonly CellBlock[]): number {
+/** The union of buckets: their blocks, merged by rollup. */
+export function mergeByRollup(blocks: readonly CellBlock[]): CellBlock[] {
+  const byRollup = new Map<number, CellBlock[]>();
+  for (const block of blocks) {
+    const known = byRollup.get(block.rollup);
+    if (known === undefined) byRollup.set(block.rollup, [block]);
+    else known.push(block);
+  }
+  return [...byRollup.values()].map((group) => (group.length === 1 ? group[0]! : mergeBlocks(group)));
+}
+
+/** All blocks of a stored bucket, by rollup; none where there is no bucket. */
+export function storedBlocks(store: BucketStore, schema: Schema, address: BucketAddress): CellBlock[] {
+  return schema.rollups.flatMap(({ id }) => store.block(address, id) ?? []);
+}
+
+function changeBy(blocks: readonly CellBlock[], backfill: boolean): Change {
+  return { reason: backfill ? "backfill" : "late", ...totalOf(blocks), cells: countRows(blocks) };
+}
+
+/** Each event has one cell in each rollup, so that any of them tells how many there are. */
+export function totalOf(blocks: readonly CellBlock[]): { views: number; created: number } {
+  const [block] = blocks;
+  if (block === undefined) return { views: 0, created: 0 };
+  return { views: sum(block.views), created: sum(block.created) };
+}
+
+export function countRows(blocks: readonly CellBlock[]): number {
   return blocks.reduce((rows, { count }) => rows + count, 0);
+}
+
+function sum(counts: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < counts.length; i++) total += counts[i]!;
+  return total;
 }

@@ -22,9 +22,13 @@ export class Watermark {
     if (receivedAt > this.#lastEventAt) this.#lastEventAt = receivedAt;
   }
 
-  /** Takes over what was reached before a restart; 0 is nothing. */
-  restore(ms: number): void {
+  /**
+   * Takes over what was reached before a restart; 0 is nothing. The idle time begins anew: nobody knows what the
+   * source did meanwhile, and one that lags behind must not be called late for it.
+   */
+  restore(ms: number, now: number): void {
     if (ms > 0 && ms > this.#ms) this.#ms = ms;
+    this.#lastEventAt = now;
   }
 
   /** Moves on with the clock when nothing has come for the idle time; returns the watermark. */

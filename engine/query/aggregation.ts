@@ -83,7 +83,7 @@ export class Aggregation {
         while (startMs >= edges[time + 1]!) time++;
         const address = { calendar, grain, startMs };
         this.#noteRevision(buckets, address, time);
-        const block = buckets.block(address, this.#selection.rollup.id);
+        const block = this.#blockOf(buckets, address);
         if (block === undefined) continue;
         this.#count(grain);
         this.#setTime(time);
@@ -91,6 +91,14 @@ export class Aggregation {
         this.#checkSize();
       }
     }
+  }
+
+  /** The whole block, or as much of it as the one key needs that filters pin. */
+  #blockOf(buckets: Buckets, address: BucketAddress): CellBlock | undefined {
+    const { id, dims } = this.#selection.rollup;
+    const isOneKey = this.#pinned === dims.length && this.#prefixes.length === 1 && dims.length > 0;
+    if (!isOneKey) return buckets.block(address, id);
+    return buckets.blockWith(address, id, this.#prefixes[0]!.subarray(0, dims.length));
   }
 
   /** What the store does not have yet; for a sealed quarter, that is a revision too. */

@@ -1,6 +1,7 @@
 import type { Metric, QueryResult, QueryRow } from "../api.js";
 import { utcIso } from "../calendar/index.js";
 import { TIERS } from "./aggregation.js";
+import { MISSING_WARNING, type MissingRange } from "./incomplete.js";
 import type { Page } from "./rows.js";
 import type { Plan } from "./plan.js";
 import type { Schema } from "../schema.js";
@@ -13,6 +14,7 @@ export interface Findings {
   readonly page: Page;
   readonly total: QueryRow | undefined;
   readonly warnings: readonly string[];
+  readonly missing: readonly MissingRange[];
   /** Blocks read, by tier. */
   readonly sources: ReadonlyMap<string, number>;
   readonly moment: Moment;
@@ -35,7 +37,8 @@ export function answer(found: Findings): QueryResult {
       non_additive: query.metrics.filter((metric) => isNonAdditive(metric, plan.grain !== null)),
       rows_left_off: page.leftOff,
       ...(query.include.explain ? { sources: listSources(found.sources) } : {}),
-      warnings: found.warnings,
+      ...(found.missing.length === 0 ? {} : { incomplete: found.missing }),
+      warnings: found.missing.length === 0 ? found.warnings : [...found.warnings, MISSING_WARNING],
     },
     query: echo(found),
   };

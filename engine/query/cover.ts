@@ -11,7 +11,14 @@ export interface Run {
   readonly count: number;
 }
 
-export type SealedCalendars = Pick<Buckets, "calendars" | "sealedUntil">;
+export type SealedCalendars = Pick<Buckets, "calendars" | "sealedUntil" | "reachOf">;
+
+/** Between which instants hours and quarters can be used. */
+interface Fine {
+  readonly hoursFrom: number;
+  readonly hoursUntil: number;
+  readonly quartersFrom: number;
+}
 
 /** The grains that each calendar has for itself, coarsest first: of equal covers the coarser is taken. */
 const COARSE = ["year", "month", "week", "day"] as const;
@@ -45,21 +52,31 @@ interface Lane {
  * sealed, and quarters. Within 200 days of an end (of the range, or of a seal) all of them are considered, further
  * inside months and years only, so that the search costs hardly more for thirty years than for one. Up to 400 days
  * the cover is therefore minimal; of longer random ranges 1 in 4,000 had one bucket more than it needed.
+ *
+ * Undefined where no buckets that are still kept make up the range exactly.
  */
-export function cover(buckets: SealedCalendars, fromMs: number, toMs: number): Run[] {
+export function cover(buckets: SealedCalendars, fromMs: number, toMs: number): Run[] | undefined {
   if (fromMs % QUARTER_MS !== 0 || toMs % QUARTER_MS !== 0) throw new Error("BUG: range within a quarter");
   if (fromMs >= toMs) return [];
-  const hoursUntil = Math.floor(buckets.sealedUntil(UTC_CALENDAR) / HOUR_MS) * HOUR_MS;
-  const runs: Run[] = [];
+  const fine = fineOf(buckets);
   if (toMs - fromMs < SHORTEST_DAY_MS) {
-    appendFine(runs, fromMs, toMs, hoursUntil);
+    if (fineCost(fromMs, toMs, fine) === Infinity) return undefined;
+    const runs: Run[] = [];
+    appendFine(runs, fromMs, toMs, fine);
     return runs;
   }
   const whole = oneBucket(buckets, fromMs, toMs);
   if (whole !== undefined) return [whole];
   const lanes = lanesOf(buckets, fromMs, toMs);
-  appendShortest(runs, lanes, nodesOf(lanes, fromMs, toMs), hoursUntil);
-  return runs;
+  return shortest(lanes, nodesOf(lanes, fromMs, toMs), fine);
+}
+
+function fineOf(buckets: SealedCalendars): Fine {
+  return {
+    hoursFrom: buckets.reachOf(UTC_CALENDAR, "hour"),
+    hoursUntil: Math.floor(buckets.sealedUntil(UTC_CALENDAR) / HOUR_MS) * HOUR_MS,
+    quartersFrom: buckets.reachOf(UTC_CALENDAR, "quarter"),
+  };
 }
 
 /** Appends a run, as part of the last one where it goes on from there. */
@@ -83,6 +100,7 @@ function oneBucket(buckets: SealedCalendars, fromMs: number, toMs: number): Run 
     if (toMs > buckets.sealedUntil(zone.name)) continue;
     for (const grain of COARSE) {
       if (zone.startOf(grain, fromMs) !== fromMs || zone.endOf(grain, fromMs) !== toMs) continue;
+      if (fromMs < buckets.reachOf(zone.name, grain)) continue;
       return { calendar: zone.name, grain, fromMs, toMs, count: 1 };
     }
   }
@@ -95,7 +113,8 @@ function lanesOf(buckets: SealedCalendars, fromMs: number, toMs: number): Lane[]
   const landmarks = [fromMs, ...untils, toMs].filter((ms) => ms >= fromMs).sort((a, b) => a - b);
   for (const grain of COARSE) {
     for (const [i, zone] of buckets.calendars.entries()) {
-      const lane = laneOf(zone, grain, fromMs, untils[i]!, landmarks);
+      const from = Math.max(fromMs, buckets.reachOf(zone.name, grain));
+      const lane = laneOf(zone, grain, from, untils[i]!, landmarks);
       if (lane.starts.length > 0) lanes.push(lane);
     }
   }
@@ -148,7 +167,7 @@ function nodesOf(lanes: readonly Lane[], fromMs: number, toMs: number): Float64A
 }
 
 /** The shortest path from the first node to the last; every step leads forward. */
-function appendShortest(runs: Run[], lanes: readonly Lane[], nodes: Float64Array, hoursUntil: number): void {
+function shortest(lanes: readonly Lane[], nodes: Float64Array, fine: Fine): Run[] | undefined {
   const costs = new Float64Array(nodes.length).fill(Infinity);
   const cameFrom = new Int32Array(nodes.length);
   const cameBy = new Int16Array(nodes.length);
@@ -171,52 +190,55 @@ function appendShortest(runs: Run[], lanes: readonly Lane[], nodes: Float64Array
       next[l]!++;
     }
     // Hours pass over borders that lie within an hour; at any other border a path may as well stop.
-    for (let to = node + 1; to < nodes.length; to++) {
-      relax(node, to, fineCost(nodes[node]!, nodes[to]!, hoursUntil), FINE);
+    for (let to = node + 1; costs[node] !== Infinity && to < nodes.length; to++) {
+      relax(node, to, fineCost(nodes[node]!, nodes[to]!, fine), FINE);
       if (nodes[to]! % HOUR_MS === 0) break;
     }
   }
-  appendPath(runs, lanes, nodes, { cameFrom, cameBy, hoursUntil });
+  return costs.at(-1) === Infinity ? undefined : runsOf(lanes, nodes, { cameFrom, cameBy, fine });
 }
 
-function appendPath(
-  runs: Run[],
+function runsOf(
   lanes: readonly Lane[],
   nodes: Float64Array,
-  path: { cameFrom: Int32Array; cameBy: Int16Array; hoursUntil: number },
-): void {
+  path: { cameFrom: Int32Array; cameBy: Int16Array; fine: Fine },
+): Run[] {
+  const runs: Run[] = [];
   const steps: number[] = [];
   for (let node = nodes.length - 1; node > 0; node = path.cameFrom[node]!) steps.push(node);
   for (const node of steps.reverse()) {
     const fromMs = nodes[path.cameFrom[node]!]!;
     const toMs = nodes[node]!;
     const by = path.cameBy[node]!;
-    if (by === FINE) appendFine(runs, fromMs, toMs, path.hoursUntil);
+    if (by === FINE) appendFine(runs, fromMs, toMs, path.fine);
     else {
       const { calendar, grain } = lanes[by]!;
       appendRun(runs, { calendar, grain, fromMs, toMs, count: 1 });
     }
   }
+  return runs;
 }
 
-/** Hours that lie whole in the range and are sealed, quarters before and after. */
-function fineCost(fromMs: number, toMs: number, hoursUntil: number): number {
-  const first = Math.ceil(fromMs / HOUR_MS) * HOUR_MS;
-  const last = Math.min(Math.floor(toMs / HOUR_MS) * HOUR_MS, hoursUntil);
-  if (first >= last) return (toMs - fromMs) / QUARTER_MS;
-  return (first - fromMs + toMs - last) / QUARTER_MS + (last - first) / HOUR_MS;
+/** Whole hours that are sealed and kept, quarters before and after; Infinity where some are no longer kept. */
+function fineCost(fromMs: number, toMs: number, fine: Fine): number {
+  const [first, last] = hoursOf(fromMs, toMs, fine);
+  const quarters = first - fromMs + toMs - last;
+  if (quarters > 0 && (first > fromMs ? fromMs : last) < fine.quartersFrom) return Infinity;
+  return quarters / QUARTER_MS + (last - first) / HOUR_MS;
 }
 
-function appendFine(runs: Run[], fromMs: number, toMs: number, hoursUntil: number): void {
-  const first = Math.ceil(fromMs / HOUR_MS) * HOUR_MS;
-  const last = Math.min(Math.floor(toMs / HOUR_MS) * HOUR_MS, hoursUntil);
-  if (first >= last) {
-    appendSteps(runs, "quarter", fromMs, toMs, QUARTER_MS);
-    return;
-  }
+function appendFine(runs: Run[], fromMs: number, toMs: number, fine: Fine): void {
+  const [first, last] = hoursOf(fromMs, toMs, fine);
   appendSteps(runs, "quarter", fromMs, first, QUARTER_MS);
   appendSteps(runs, "hour", first, last, HOUR_MS);
   appendSteps(runs, "quarter", last, toMs, QUARTER_MS);
+}
+
+/** The hours that can be used of a range; an empty range at its start where there are none. */
+function hoursOf(fromMs: number, toMs: number, { hoursFrom, hoursUntil }: Fine): [number, number] {
+  const first = Math.max(Math.ceil(fromMs / HOUR_MS) * HOUR_MS, hoursFrom);
+  const last = Math.min(Math.floor(toMs / HOUR_MS) * HOUR_MS, hoursUntil);
+  return first < last ? [first, last] : [fromMs, fromMs];
 }
 
 function appendSteps(runs: Run[], grain: Grain, fromMs: number, toMs: number, stepMs: number): void {

@@ -7,6 +7,7 @@ import { Aggregation, type Selection, type Span } from "./aggregation.js";
 import { answer } from "./answer.js";
 import { cumulate } from "./cumulate.js";
 import { resolveFilters, unkeptValues, type Passing } from "./filters.js";
+import { missingIn } from "./incomplete.js";
 import { parseQuery } from "./parse.js";
 import { planFor, type Plan } from "./plan.js";
 import { chooseRollup } from "./rollup.js";
@@ -83,6 +84,7 @@ class Execution {
       page,
       total,
       warnings,
+      missing: missingIn(this.#plan.span.runs, this.#buckets.incomplete),
       sources: this.#sources,
       moment: this.#moment,
       position: this.#buckets.position,

@@ -1,8 +1,18 @@
-import { CALENDAR_START_MS, formatInstant, label, type Grain } from "../calendar/index.js";
+import {
+  CALENDAR_START_MS,
+  GRAINS,
+  formatInstant,
+  label,
+  utcIso,
+  type Grain,
+  type Zone,
+} from "../calendar/index.js";
+import { TidemarkError } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
+import { UTC_CALENDAR } from "../store.js";
 import type { Span } from "./aggregation.js";
 import { appendRun, cover, type Run } from "./cover.js";
-import { firstEventMs } from "./first-event.js";
+import { allFromMs } from "./first-event.js";
 import { resolveRange } from "./range.js";
 import { autoGrain, timeEdges } from "./time-buckets.js";
 import type { ParsedQuery } from "./types.js";
@@ -21,7 +31,7 @@ export class Plan {
   /** RFC 3339, in the query's zone. */
   readonly range: readonly [string, string];
   readonly #query: ParsedQuery;
-  readonly #sealed: readonly number[];
+  readonly #state: readonly number[];
   readonly #labels: (string | undefined)[] = [];
   #whole: Span | undefined;
   #before: Span | undefined;
@@ -29,13 +39,13 @@ export class Plan {
   constructor(query: ParsedQuery, buckets: Buckets, fromMs: number, toMs: number) {
     const { zone } = query;
     this.#query = query;
-    this.#sealed = sealedBy(buckets);
+    this.#state = stateOf(buckets);
     this.fromMs = fromMs;
     this.toMs = toMs;
     this.grain = query.grain === "auto" ? autoGrain(fromMs, toMs) : query.grain;
     const edges =
       this.grain === null ? Float64Array.of(fromMs, toMs) : timeEdges(zone, this.grain, fromMs, toMs);
-    this.span = { edges, runs: coverAll(buckets, edges) };
+    this.span = { edges, runs: coverAll(buckets, edges, zone) };
     this.range = [formatInstant(fromMs, zone), formatInstant(toMs, zone)];
   }
 
@@ -45,19 +55,20 @@ export class Plan {
 
   isGoodFor(buckets: Buckets, fromMs: number, toMs: number): boolean {
     if (fromMs !== this.fromMs || toMs !== this.toMs) return false;
-    return sealedBy(buckets).every((until, i) => until === this.#sealed[i]);
+    return stateOf(buckets).every((instant, i) => instant === this.#state[i]);
   }
 
   /** The range as one bucket. */
   whole(buckets: Buckets): Span {
     if (this.grain === null) return this.span;
-    this.#whole ??= spanOf(buckets, this.fromMs, this.toMs);
+    this.#whole ??= spanOf(buckets, this.fromMs, this.toMs, this.#query.zone);
     return this.#whole;
   }
 
   /** Everything before the range. */
   before(buckets: Buckets): Span {
-    this.#before ??= spanOf(buckets, Math.min(CALENDAR_START_MS, this.fromMs), this.fromMs);
+    const fromMs = Math.min(CALENDAR_START_MS, this.fromMs);
+    this.#before ??= spanOf(buckets, fromMs, this.fromMs, this.#query.zone);
     return this.#before;
   }
 
@@ -74,23 +85,57 @@ export class Plan {
 
 /** The range now, and the plan for it: the one before, where it still holds. Throws what `Plan` and the range throw. */
 export function planFor(query: ParsedQuery, buckets: Buckets, now: number, before: Plan | undefined): Plan {
-  const { fromMs, toMs } = resolveRange(query.range, query.zone, now, () => firstEventMs(buckets));
+  const { fromMs, toMs } = resolveRange(query.range, query.zone, now, () => allFromMs(buckets, query.zone));
   if (before?.isGoodFor(buckets, fromMs, toMs) === true) return before;
   return new Plan(query, buckets, fromMs, toMs);
 }
 
-function spanOf(buckets: Buckets, fromMs: number, toMs: number): Span {
-  return { edges: Float64Array.of(fromMs, toMs), runs: cover(buckets, fromMs, toMs) };
+function spanOf(buckets: Buckets, fromMs: number, toMs: number, zone: Zone): Span {
+  return { edges: Float64Array.of(fromMs, toMs), runs: exactCover(buckets, fromMs, toMs, zone) };
 }
 
-function coverAll(buckets: Buckets, edges: Float64Array): Run[] {
+function coverAll(buckets: Buckets, edges: Float64Array, zone: Zone): Run[] {
   const runs: Run[] = [];
   for (let time = 0; time + 1 < edges.length; time++) {
-    for (const run of cover(buckets, edges[time]!, edges[time + 1]!)) appendRun(runs, run);
+    for (const run of exactCover(buckets, edges[time]!, edges[time + 1]!, zone)) appendRun(runs, run);
   }
   return runs;
 }
 
-function sealedBy(buckets: Buckets): number[] {
-  return buckets.calendars.map((zone) => buckets.sealedUntil(zone.name));
+function exactCover(buckets: Buckets, fromMs: number, toMs: number, zone: Zone): Run[] {
+  return cover(buckets, fromMs, toMs) ?? refuse(buckets, fromMs, toMs, zone);
+}
+
+/** Says how far back what is kept reaches, and the nearest range that it answers. */
+function refuse(buckets: Buckets, fromMs: number, toMs: number, zone: Zone): never {
+  const grain = (["hour", "day", "month", "year"] as const).find(
+    (each) => cover(buckets, zone.startOf(each, fromMs), zone.endOf(each, toMs - 1)) !== undefined,
+  );
+  const quarters = utcIso(buckets.reachOf(UTC_CALENDAR, "quarter"));
+  const advice =
+    grain === undefined
+      ? `ask for whole days of ${buckets.calendars.map(({ name }) => name).join(" or ")}`
+      : `ask for whole ${grain}s`;
+  const extra =
+    grain === undefined
+      ? {}
+      : {
+          nearest: [zone.startOf(grain, fromMs), zone.endOf(grain, toMs - 1)].map((ms) =>
+            formatInstant(ms, zone),
+          ),
+        };
+  throw new TidemarkError(
+    "range-not-aligned",
+    `Quarter-hours are kept from ${quarters} on, and from ${formatInstant(fromMs, zone)} to ` +
+      `${formatInstant(toMs, zone)} something finer is needed than what is kept; ${advice}.`,
+    { pointer: "/date_range", extra },
+  );
+}
+
+/** What a plan depends on besides its range. */
+function stateOf(buckets: Buckets): number[] {
+  return buckets.calendars.flatMap(({ name }) => [
+    buckets.sealedUntil(name),
+    ...GRAINS.map((grain) => buckets.reachOf(name, grain)),
+  ]);
 }

@@ -124,18 +124,17 @@ function checkServed(fromMs: number, toMs: number): void {
 }
 
 /**
- * `[fromMs, toMs)` as of `now`. `firstEventMs` gives the start of the first quarter-hour that holds an event; it
- * is asked for `all` only. Throws `invalid-range` where the calendar does not reach.
+ * `[fromMs, toMs)` as of `now`. `allFromMs` gives where `all` begins; it is asked for that only. Throws `invalid-range` where the calendar does not reach.
  */
 export function resolveRange(
   spec: RangeSpec,
   zone: Zone,
   now: number,
-  firstEventMs: () => number | undefined,
+  allFromMs: () => number | undefined,
 ): { readonly fromMs: number; readonly toMs: number } {
   if (spec.kind === "fixed") return spec;
   const toMs = rangeEnd(spec, zone, now);
-  const fromMs = rangeStart(spec, zone, now, toMs, firstEventMs);
+  const fromMs = rangeStart(spec, zone, now, toMs, allFromMs);
   checkServed(fromMs, toMs);
   return { fromMs, toMs };
 }
@@ -151,7 +150,7 @@ function rangeStart(
   zone: Zone,
   now: number,
   toMs: number,
-  firstEventMs: () => number | undefined,
+  allFromMs: () => number | undefined,
 ): number {
   const today = zone.dayNumberAt(now);
   if (spec.kind === "last") {
@@ -170,6 +169,6 @@ function rangeStart(
     case "year":
       return zone.startOf("year", now);
     case "all":
-      return zone.startOf("day", Math.min(firstEventMs() ?? now, now));
+      return Math.min(allFromMs() ?? Infinity, zone.startOf("day", now));
   }
 }

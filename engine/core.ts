@@ -1,0 +1,94 @@
+import { Subject, takeUntil } from "rxjs";
+import { Buckets } from "./hot/buckets.js";
+import { Committer } from "./hot/committer.js";
+import { Dictionaries } from "./hot/dictionaries.js";
+import { Watermark } from "./hot/watermark.js";
+import { Health } from "./health.js";
+import { Ingestor } from "./ingest.js";
+import type { Position } from "./log.js";
+import type { Settings } from "./options.js";
+import { recover } from "./recovery.js";
+import { TidemarkError } from "./errors.js";
+import type { Schema } from "./schema.js";
+import type { StoreMeta } from "./store.js";
+import type { Tally } from "./tally.js";
+import { Upkeep } from "./upkeep/upkeep.js";
+
+/** While a commit is under way, memory may hold this many times the cells that start one. */
+const OVERFULL_FACTOR = 3;
+
+/**
+ * Everything that an engine has in memory, worked out from what its storage has. When a write has failed and nobody
+ * knows what is on disk, the engine drops its core and opens another one.
+ */
+export class Core {
+  readonly buckets: Buckets;
+  readonly watermark: Watermark;
+  readonly committer: Committer;
+  readonly ingestor: Ingestor;
+  readonly upkeep: Upkeep;
+  readonly health = new Health();
+  readonly closed$ = new Subject<void>();
+  readonly #settings: Settings;
+
+  private constructor(settings: Settings, meta: StoreMeta | undefined, tally: Tally) {
+    const { schema, storage, calendars, scheduler } = settings;
+    const dedupeFrom = (): Position => this.#dedupeFrom();
+    this.#settings = settings;
+    const dictionaries = new Dictionaries(schema, storage.store, settings.maxValuesPerDimension);
+    this.buckets = new Buckets(schema, calendars, storage.store, dictionaries);
+    this.watermark = new Watermark(settings.idleAfterMs);
+    this.watermark.restore(meta?.watermark ?? 0, scheduler.now());
+    const shared = { ...settings, buckets: this.buckets, watermark: this.watermark, health: this.health };
+    this.committer = new Committer({ ...shared, log: storage.log, dedupeFrom });
+    this.ingestor = new Ingestor({
+      ...shared,
+      log: storage.log,
+      limits: settings,
+      isOverfull: () => this.buckets.hotCells > settings.maxHotCells * OVERFULL_FACTOR,
+      tally,
+    });
+    this.upkeep = new Upkeep({ ...shared, committer: this.committer, dedupeFrom });
+  }
+
+  /** Throws `schema-mismatch`, `storage-damaged`. */
+  static async open(settings: Settings, tally: Tally): Promise<Core> {
+    const meta = settings.storage.store.meta();
+    checkSchema(settings.schema, meta);
+    const core = new Core(settings, meta, tally);
+    await core.#recover(meta);
+    return core;
+  }
+
+  /** Drops everything; what it had under way may still fail. */
+  close(): void {
+    this.closed$.next();
+  }
+
+  async #recover(meta: StoreMeta | undefined): Promise<void> {
+    const { storage, calendars, scheduler, dedupeWindowMs } = this.#settings;
+    const claimsSince = scheduler.now() - dedupeWindowMs;
+    const { buckets, ingestor } = this;
+    await recover({ log: storage.log, buckets, ingestor, meta, claimsSince });
+    this.health.damage$.pipe(takeUntil(this.closed$)).subscribe((address) => void this.upkeep.heal(address));
+    for (const address of storage.damagedBuckets ?? []) this.health.damage$.next(address);
+    // A home zone that was not there before gets its days, weeks, months and years from what is stored.
+    if (meta !== undefined && calendars.some(({ name }) => meta.sealedUntil[name] === undefined)) {
+      await this.committer.checkpoint();
+    }
+  }
+
+  #dedupeFrom(): Position {
+    const froms = [this.ingestor.ids.from, this.ingestor.claims.from].filter((position) => position > 0);
+    return froms.length === 0 ? 0 : Math.min(...froms);
+  }
+}
+
+function checkSchema(schema: Schema, meta: StoreMeta | undefined): void {
+  if (meta === undefined || meta.schema === schema.fingerprint) return;
+  throw new TidemarkError(
+    "schema-mismatch",
+    `This store was written with the schema ${meta.schema}, not ${schema.fingerprint}. ` +
+      "Start with the old schema, or send the events again to a new directory.",
+  );
+}

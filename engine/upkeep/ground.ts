@@ -1,0 +1,39 @@
+import type { SchedulerLike } from "rxjs";
+import { TidemarkError } from "../errors.js";
+import type { Buckets } from "../hot/buckets.js";
+import type { EventLog } from "../log.js";
+import type { BucketStore } from "../store.js";
+
+/** What upkeep works on. */
+export interface Ground {
+  readonly log: EventLog;
+  readonly store: BucketStore;
+  readonly buckets: Buckets;
+  /** By the engine's clock, ms. */
+  readonly now: () => number;
+  /** So many cells were worked on since it was called last: lets other work run where that adds up to much. */
+  readonly pause: (cells: number) => Promise<void>;
+}
+
+/** Cells worked on between two pauses: about 10 ms. */
+const CELLS_PER_SLICE = 20_000;
+
+export function createPause(scheduler: SchedulerLike): Ground["pause"] {
+  let cells = 0;
+  return async (more) => {
+    cells += more;
+    if (cells < CELLS_PER_SLICE) return;
+    cells = 0;
+    await new Promise<void>((resolve) => scheduler.schedule(() => resolve()));
+  };
+}
+
+/** What `read` returns; undefined where it finds damage. */
+export function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === "storage-damaged") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,146 @@
+import { HOUR_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
+import type { Zone } from "../calendar/zone.js";
+import type { Committer } from "../hot/committer.js";
+import { countRows, mergeByRollup, storedBlocks, totalOf } from "../hot/seal.js";
+import {
+  addressName,
+  tierName,
+  type BucketAddress,
+  type CellBlock,
+  type Incomplete,
+  type Revision,
+  type StoredBucket,
+} from "../store.js";
+import { differences } from "./compare.js";
+import { readable, type Ground } from "./ground.js";
+import type { Prover } from "./prover.js";
+import { recomputeQuarters } from "./recompute.js";
+
+/** Finer before coarser: a bucket is made of those before it. */
+const ORDER: readonly Grain[] = ["quarter", "hour", "day", "week", "month", "year"];
+
+export interface Repaired {
+  readonly buckets: number;
+  /** What could not be won back. */
+  readonly incomplete: readonly Incomplete[];
+}
+
+/** Makes buckets anew: from raw events while they are kept, from finer buckets else, and says what is lost. */
+export class Repairer {
+  readonly #ground: Ground;
+  readonly #prover: Prover;
+  readonly #committer: Committer;
+
+  constructor(ground: Ground, prover: Prover, committer: Committer) {
+    this.#ground = ground;
+    this.#prover = prover;
+    this.#committer = committer;
+  }
+
+  /** One transaction; no other commit runs meanwhile. Rejects with the store's error. */
+  async repair(addresses: readonly BucketAddress[]): Promise<Repaired> {
+    return await this.#committer.exclusively(async (commit) => {
+      const work = new Repair(this.#ground, this.#prover);
+      const sorted = addresses.toSorted((a, b) => ORDER.indexOf(a.grain) - ORDER.indexOf(b.grain));
+      for (const address of sorted) await work.make(address);
+      const { replaced, removed, revisions, lost } = work;
+      const incomplete = [...this.#ground.buckets.incomplete, ...lost];
+      await commit({ replaced: [...replaced.values()], removed, revisions, incomplete });
+      return { buckets: replaced.size, incomplete: lost };
+    });
+  }
+}
+
+class Repair {
+  readonly replaced = new Map<string, StoredBucket>();
+  readonly removed: BucketAddress[] = [];
+  readonly revisions: Omit<Revision, "seq">[] = [];
+  readonly lost: Incomplete[] = [];
+  readonly #ground: Ground;
+  readonly #prover: Prover;
+
+  constructor(ground: Ground, prover: Prover) {
+    this.#ground = ground;
+    this.#prover = prover;
+  }
+
+  /** The blocks of the bucket made anew; what it is made of is made anew too where it cannot be read. */
+  async make(address: BucketAddress): Promise<readonly CellBlock[]> {
+    const known = this.replaced.get(addressName(address));
+    if (known !== undefined) return known.blocks;
+    const zone = this.#zoneOf(address);
+    const endMs =
+      address.grain === "quarter" ? address.startMs + QUARTER_MS : zone.endOf(address.grain, address.startMs);
+    const blocks = await this.#blocksOf(address, zone, endMs);
+    this.#replace(address, blocks);
+    await this.#ground.pause(countRows(blocks));
+    return blocks;
+  }
+
+  async #blocksOf(address: BucketAddress, zone: Zone, endMs: number): Promise<CellBlock[]> {
+    const parts =
+      address.grain === "quarter" ? undefined : this.#prover.partsOf(zone, address, endMs, this.#made());
+    if (parts === undefined) return await this.#fromRaw(address, endMs);
+    const blocks: CellBlock[] = [];
+    for (const part of parts) blocks.push(...(this.#read(part) ?? (await this.make(part))));
+    return mergeByRollup(blocks);
+  }
+
+  *#made(): Generator<BucketAddress> {
+    for (const { address } of this.replaced.values()) yield address;
+  }
+
+  /** As much as raw has; where it does not have all, that is told. */
+  async #fromRaw({ calendar, grain, startMs }: BucketAddress, endMs: number): Promise<CellBlock[]> {
+    const { log, buckets } = this.#ground;
+    const { schema, dictionaries } = buckets;
+    if (!this.#prover.hasRaw(startMs, endMs)) {
+      this.lost.push({ tier: tierName(calendar, grain), fromMs: startMs, toMs: endMs });
+    }
+    let blocks: CellBlock[] = [];
+    for (let from = startMs; from < endMs; from += HOUR_MS) {
+      const to = Math.min(endMs, from + HOUR_MS);
+      const through = (quarterMs: number): number => buckets.storedThrough(quarterMs);
+      const quarters = await recomputeQuarters({ schema, dictionaries, log }, from, to, through);
+      blocks = mergeByRollup([...blocks, ...[...quarters.values()].flat()]);
+    }
+    return blocks;
+  }
+
+  #replace(address: BucketAddress, blocks: readonly CellBlock[]): void {
+    const before = this.#read(address) ?? [];
+    const revision = this.#revisionOf(address) + 1;
+    const { buckets } = this.#ground;
+    const position = address.grain === "quarter" ? buckets.storedThrough(address.startMs) : buckets.position;
+    if (blocks.length === 0) this.removed.push(address);
+    else this.replaced.set(addressName(address), { address, head: { revision, position }, blocks });
+    const [old, now] = [totalOf(before), totalOf(blocks)];
+    let cells = 0;
+    for (const _ of differences(before, blocks)) cells++;
+    const change = { views: now.views - old.views, created: now.created - old.created, cells };
+    const at = this.#ground.now();
+    this.revisions.push({ at, address, revision, reason: "repair", position, ...change });
+  }
+
+  /** Undefined when the bucket cannot be read. */
+  #read(address: BucketAddress): readonly CellBlock[] | undefined {
+    const { store, buckets } = this.#ground;
+    const known = this.replaced.get(addressName(address));
+    if (known !== undefined) return known.blocks;
+    return readable(() => {
+      if (store.head(address) === undefined) return [];
+      store.check(address);
+      return storedBlocks(store, buckets.schema, address);
+    });
+  }
+
+  #revisionOf(address: BucketAddress): number {
+    return readable(() => this.#ground.store.head(address)?.revision ?? 0) ?? 0;
+  }
+
+  #zoneOf({ calendar }: BucketAddress): Zone {
+    const zone = this.#ground.buckets.calendars.find(({ name }) => name === calendar);
+    if (zone === undefined) throw new Error(`BUG: ${calendar} is no calendar of this engine`);
+    return zone;
+  }
+}
