@@ -18,6 +18,7 @@ import { addLivePlugin, addLiveRoute } from "./live/route.js";
 import { onClientError, prepareServer } from "./node-server.js";
 import { parseOrigin } from "./origin.js";
 import { sendProblem } from "./reply.js";
+import { addAdminRoutes } from "./routes/admin.js";
 import { addEventRoutes } from "./routes/events.js";
 import { addHealthRoutes } from "./routes/health.js";
 import { addQueryRoutes } from "./routes/query.js";
@@ -58,6 +59,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     addEventRoutes(routes, engine, budget);
     addQueryRoutes(routes, engine, budget);
     addHealthRoutes(routes, engine);
+    addAdminRoutes(routes, engine, budget);
     addLiveRoute(routes, hub, { check, origins: new Set(origins) });
     refuseOtherMethods(routes, methods);
   });

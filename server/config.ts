@@ -18,8 +18,10 @@ export interface Config {
   readonly token: string | undefined;
   readonly origins: readonly string[];
   readonly logLevel: LogLevel;
+  /** Folder that expiring tiers go to first. */
+  readonly archive: string | undefined;
   /** Only what was set: the engine has its own defaults. */
-  readonly engine: Omit<EngineOptions, "storage" | "scheduler">;
+  readonly engine: Omit<EngineOptions, "storage" | "scheduler" | "archive">;
   /** Sentences about what looks like a setting and is none. */
   readonly warnings: readonly string[];
 }
@@ -39,7 +41,7 @@ export function readConfig(
   const flags = readFlags(args);
   if (flags["help"] === true) return { kind: "help" };
   if (flags["version"] === true) return { kind: "version" };
-  const { host, port, data, token, origins, logLevel, ...engine } = readSettings(flags, env);
+  const { host, port, data, token, origins, logLevel, archive, ...engine } = readSettings(flags, env);
   const config: Config = {
     host: host ?? DEFAULT_HOST,
     port: port ?? DEFAULT_PORT,
@@ -47,6 +49,7 @@ export function readConfig(
     token,
     origins: origins ?? [],
     logLevel: logLevel ?? "info",
+    archive,
     engine,
     warnings: unknownVariables(env),
   };

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { getZone } from "../engine/calendar/index.js";
 import { TidemarkError } from "../engine/errors.js";
+import { resolveRetention, type RetentionOptions } from "../engine/upkeep/policy.js";
 import { DEFAULT_SCHEMA, defineSchema, type SchemaConfig } from "../engine/schema.js";
 import * as values from "./values.js";
 
@@ -80,6 +81,41 @@ export const SETTINGS = {
     "events that wait for the disk (67108864)",
     values.count,
   ),
+  maxReplayEvents: setting(
+    "MAX_REPLAY_EVENTS",
+    "max-replay-events",
+    "COUNT",
+    "events that a restart may have to fold again (1000000)",
+    values.count,
+  ),
+  maxDedupeEntries: setting(
+    "MAX_DEDUPE",
+    "max-dedupe",
+    "COUNT",
+    "ids and keys remembered at most (20000000)",
+    values.count,
+  ),
+  retention: setting(
+    "RETENTION",
+    "retention",
+    "LIST",
+    "how long tiers are kept (raw=30d,quarter=90d,hour=400d,day=3653d)",
+    retention,
+  ),
+  archive: setting(
+    "ARCHIVE",
+    "archive",
+    "FOLDER",
+    "where expiring tiers go first (nowhere)",
+    values.nonEmpty,
+  ),
+  reconcileEveryMs: setting(
+    "RECONCILE_EVERY",
+    "reconcile-every",
+    "TIME",
+    "one day is compared with its raw events so often, 0s never (1h)",
+    values.duration,
+  ),
   logLevel: setting("LOG", "log", "LEVEL", "silent, error, warn, info or debug (info)", values.logLevel),
 };
 
@@ -122,6 +158,21 @@ function setting<T>(
 
 function secret<T>(name: string, help: string, parse: (text: string) => T): Setting<T> {
   return setting(name, undefined, "", help, parse);
+}
+
+/** `raw=30d,hour=forever` → ms, null for ever. */
+function retention(text: string): RetentionOptions {
+  const entries = values.list(text).map((item): [string, number | null] => {
+    const [tier = "", time = ""] = item.split("=");
+    return [tier, time === "forever" ? null : values.positiveDuration(time)];
+  });
+  const options = Object.fromEntries(entries) as RetentionOptions;
+  try {
+    resolveRetention(options);
+  } catch (error) {
+    throw new values.BadValue(`a list like raw=30d,day=forever: ${(error as Error).message}`);
+  }
+  return options;
 }
 
 function zones(text: string): readonly string[] {

@@ -1,21 +1,26 @@
 /** A whole server in one call: storage, engine and HTTP, opened in this order and closed in the other. */
+import { randomInt } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import type { Engine, EngineOptions } from "../engine/api.js";
 import { createEngine } from "../engine/engine.js";
 import type { Storage } from "../engine/store.js";
+import { openArchive } from "../storage/archive.js";
 import { openLmdb } from "../storage/lmdb.js";
 import { buildApp, type AppOptions } from "./app.js";
 import { ConfigError, isLoopback } from "./config.js";
 import { DRAIN_MS } from "./limits.js";
 
-export interface ServerOptions extends Omit<EngineOptions, "storage">, Omit<AppOptions, "engine"> {
+export interface ServerOptions
+  extends Omit<EngineOptions, "storage" | "archive">, Omit<AppOptions, "engine"> {
   /** `127.0.0.1` by default; anything off loopback needs a token. */
   readonly host?: string;
   /** Any free port by default. */
   readonly port?: number;
   /** Folder of the LMDB files, or a storage that is open already; the server closes it. */
   readonly storage: string | Storage;
+  /** Folder that expiring tiers go to before they are given up. */
+  readonly archive?: string | undefined;
 }
 
 export interface RunningServer {
@@ -39,7 +44,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const opened = typeof storage === "string" ? await openLmdb(storage) : storage;
   let engine: Engine | undefined;
   try {
-    engine = await createEngine({ ...options, storage: opened });
+    const { archive, ...settings } = options;
+    engine = await createEngine({
+      // Senders must not be able to choose ids that collide in memory.
+      hashSeed: randomInt(2 ** 32),
+      ...settings,
+      storage: opened,
+      ...(archive === undefined ? {} : { archive: await openArchive(archive) }),
+    });
     const app = buildApp({ ...options, engine });
     await app.listen({ host, port });
     return running(app, engine);

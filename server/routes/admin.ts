@@ -1,0 +1,77 @@
+import type { FastifyInstance } from "fastify";
+import type { Engine } from "../../engine/api.js";
+import { TidemarkError } from "../../engine/errors.js";
+import type { ByteBudget } from "../byte-budget.js";
+import { createJsonReader } from "../json-body.js";
+import { checkParameters } from "../parameters.js";
+
+/** What the operator of a store asks and does: docs/runbook.md. */
+export function addAdminRoutes(app: FastifyInstance, engine: Engine, budget: ByteBudget): void {
+  const withJsonBody = createJsonReader(app, budget);
+
+  app.get("/v1/admin/storage", async (request) => {
+    checkParameters(request.query, []);
+    return engine.storage();
+  });
+
+  app.get("/v1/admin/revisions", async (request) => {
+    const parameters = checkParameters(request.query, ["after", "limit"]);
+    const [after, limit] = ["after", "limit"].map((name) => wholeNumber(parameters, name));
+    return engine.revisions({
+      ...(after === undefined ? {} : { after }),
+      ...(limit === undefined ? {} : { limit }),
+    });
+  });
+
+  app.get("/v1/admin/merkle", async (request) => {
+    const parameters = checkParameters(request.query, ["from", "to"]);
+    const [from, to] = ["from", "to"].map((name) => parameters.get(name));
+    if (from !== undefined && to !== undefined) return await engine.merkle(from, to);
+    throw new TidemarkError("invalid-range", "Give from and to, RFC 3339 instants.", { pointer: "/from" });
+  });
+
+  app.post("/v1/admin/reconcile", (request, reply) =>
+    withJsonBody(request, reply, async (body) => {
+      checkMembers(body, { from: "string", to: "string", repair: "boolean" });
+      return await engine.reconcile(body);
+    }),
+  );
+
+  app.post("/v1/admin/retention", (request, reply) =>
+    withJsonBody(request, reply, async (body) => {
+      checkMembers(body, { dry_run: "boolean" });
+      return await engine.retain({ dryRun: body["dry_run"] === true });
+    }),
+  );
+
+  app.post("/v1/admin/checkpoint", (request, reply) =>
+    withJsonBody(request, reply, async (body) => {
+      checkMembers(body, {});
+      await engine.checkpoint();
+      return { position: engine.stats().position };
+    }),
+  );
+}
+
+function wholeNumber(parameters: ReadonlyMap<string, string>, name: string): number | undefined {
+  const text = parameters.get(name);
+  if (text === undefined) return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new TidemarkError("invalid-query", `${name} must be a whole number.`, { pointer: `/${name}` });
+}
+
+function checkMembers(body: unknown, known: Readonly<Record<string, "string" | "boolean">>): void {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw new TidemarkError("invalid-query", "Send a JSON object.", { pointer: "" });
+  }
+  for (const [name, value] of Object.entries(body)) {
+    const type = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (typeof value === type) continue;
+    const names = Object.keys(known).join(", ") || "none";
+    const detail =
+      type === undefined
+        ? `"${name.slice(0, 40)}" is not read here; known are: ${names}.`
+        : `${name} must be a ${type}.`;
+    throw new TidemarkError("invalid-query", detail, { pointer: `/${name.slice(0, 40)}` });
+  }
+}
