@@ -1,13 +1,17 @@
 /** The bytes of a log record: FORMAT.md, "Log record". */
 import { FLAG_ID, FLAG_VIEWER, type EventBatch, type LogRecord, type Position } from "../engine/log.js";
-import type { ByteReader, ByteWriter } from "./bytes.js";
+import { ByteReader, type ByteWriter } from "./bytes.js";
 import { frame, unframe, type RecordKind } from "./frame.js";
 import { logKey } from "./keys.js";
 
-const KIND: RecordKind = { magic: 0x4c, version: 1 };
+/** Version 1 had no backfill. */
+const KIND: RecordKind = { magic: 0x4c, version: 2, oldest: 1 };
 
 const HAS_IDS = 1;
 const HAS_CLAIM = 2;
+const IS_BACKFILL = 4;
+/** By version: the bits that `has` may have. */
+const KNOWN_BITS: Readonly<Record<number, number>> = { 1: 3, 2: 7 };
 
 /** Flags of one event: four bits of a shared byte. */
 const MAX_FLAGS = 15;
@@ -28,9 +32,13 @@ export function decodeRecord(position: Position, bytes: Uint8Array): LogRecord {
   return unframe(KIND, logKey(position), bytes, `Log record ${position}`, readRecord);
 }
 
-function writeRecord(writer: ByteWriter, { receivedAt, events, claim }: LogRecord): void {
+function writeRecord(writer: ByteWriter, { receivedAt, events, claim, backfill }: LogRecord): void {
   writer.f64(receivedAt);
-  writer.u8((events.idLo === undefined ? 0 : HAS_IDS) | (claim === undefined ? 0 : HAS_CLAIM));
+  writer.u8(
+    (events.idLo === undefined ? 0 : HAS_IDS) |
+      (claim === undefined ? 0 : HAS_CLAIM) |
+      (backfill === true ? IS_BACKFILL : 0),
+  );
   writer.varint(events.count);
   writer.varint(events.values.length);
   for (const values of events.values) {
@@ -48,9 +56,10 @@ function writeRecord(writer: ByteWriter, { receivedAt, events, claim }: LogRecor
   writer.text(claim.reply);
 }
 
-function readRecord(reader: ByteReader): LogRecord {
+function readRecord(reader: ByteReader, version: number): LogRecord {
   const receivedAt = reader.f64();
   const content = reader.u8();
+  if ((content & ~KNOWN_BITS[version]!) !== 0) throw reader.broken();
   const count = reader.count(LEAST_EVENT_BYTES);
   const values = readValues(reader);
   const flags = readFlags(reader, count);
@@ -58,9 +67,18 @@ function readRecord(reader: ByteReader): LogRecord {
   const dims = values.map((list) => readDimension(reader, count, list.length));
   const events = { count, flags, ts, dims, values, ...readViewers(reader, flags) };
   const batch = (content & HAS_IDS) === 0 ? events : { ...events, ...readIds(reader, flags) };
-  if ((content & HAS_CLAIM) === 0) return { receivedAt, events: batch };
+  const backfill = (content & IS_BACKFILL) === 0 ? {} : { backfill: true };
+  if ((content & HAS_CLAIM) === 0) return { receivedAt, events: batch, ...backfill };
   const claim = { key: reader.text(), bodyHash: reader.text(), reply: reader.text() };
-  return { receivedAt, events: batch, claim };
+  return { receivedAt, events: batch, claim, ...backfill };
+}
+
+/** How many events a stored record has, and when it was received; its checksum is not looked at. */
+export function peekRecord(position: Position, bytes: Uint8Array): { receivedAt: number; events: number } {
+  const reader = new ByteReader(bytes, `Log record ${position}`, 2);
+  const receivedAt = reader.f64();
+  reader.skip(1);
+  return { receivedAt, events: reader.varint() };
 }
 
 function readValues(reader: ByteReader): string[][] {
