@@ -33,7 +33,7 @@ export class BlockCache {
   }
 
   add(bucket: string, block: CellBlock): void {
-    const size = sizeOf(block);
+    const size = sizeOfBlock(block);
     if (size > this.#maxBytes) return;
     const entry = this.#entries.get(bucket) ?? { blocks: new Map<number, CellBlock>(), sizeBytes: 0 };
     this.#entries.delete(bucket);
@@ -53,7 +53,8 @@ export class BlockCache {
   }
 }
 
-function sizeOf({ keys, views, tokenStart, tokens, dense }: CellBlock): number {
+/** Bytes of a decoded block in memory. */
+export function sizeOfBlock({ keys, views, tokenStart, tokens, dense }: CellBlock): number {
   let size =
     OVERHEAD_BYTES + keys.byteLength + 3 * views.byteLength + tokenStart.byteLength + tokens.byteLength;
   for (const registers of dense.values()) size += registers.byteLength;

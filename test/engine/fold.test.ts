@@ -2,10 +2,12 @@ import fc from "fast-check";
 import t from "tap";
 import { findRow, toBlocks } from "../../engine/hot/block.js";
 import { CellTable } from "../../engine/hot/cell-table.js";
+import { mergeBlocks, projectBlock } from "../../engine/hot/merge-blocks.js";
 import { Fold } from "../../engine/hot/fold.js";
 import { REGISTERS, SketchPool } from "../../engine/hot/sketch-pool.js";
 import { FLAG_CREATED, FLAG_VIEWER, defineSchema, type EventBatch, type Schema } from "../../engine/index.js";
 import { tokenOf } from "../../engine/sketch/token.js";
+import type { CellBlock } from "../../engine/store.js";
 import { equal } from "../simulation/check.js";
 
 const QUARTER_MS = 900_000;
@@ -261,4 +263,154 @@ t.test("blocks of tens of thousands of rows ascend by key, ids beyond 16 bits in
     40_000,
     "no view lost",
   );
+});
+
+/** Tables of so many parts, some of whose cells have thousands of viewers, and one table of all of them. */
+function partsOf(schema: Schema, parts: readonly (readonly Row[])[], many: number): [CellTable[], CellTable] {
+  const tables = parts.map((part, number) => {
+    const [table = new CellTable(schema.maxArity)] = foldAll(schema, [batchOf(schema, part)]).values();
+    for (const { id } of schema.rollups) {
+      const cell = table.upsert(id, new Uint32Array(schema.maxArity));
+      for (let viewer = number * 700; viewer < number * 700 + many; viewer++) {
+        table.sketches.add(cell, tokenOf(Math.imul(viewer, 0x9e37_79b1), (viewer * 77) & 0xffff));
+      }
+    }
+    return table;
+  });
+  const whole = new CellTable(schema.maxArity);
+  for (const table of tables) whole.addTable(table);
+  return [tables, whole];
+}
+
+/** Blocks as plain values: what is compared is what a store would be given. */
+function plain({ dense, ...block }: CellBlock): unknown {
+  const columns = Object.entries(block).map(([name, value]) => [
+    name,
+    typeof value === "number" ? value : [...value],
+  ]);
+  return [Object.fromEntries(columns), [...dense].map(([row, registers]) => [row, registers.join()])];
+}
+
+const quarterRows = rows.map((list) => list.map((row) => ({ ...row, quarter: 0 })));
+
+t.test("blocks merged in order are those of a table that took them all, registers included", async (t) => {
+  const lists = fc.array(quarterRows, { minLength: 1, maxLength: 7 });
+  const many = fc.constantFrom(0, 0, 0, 3, 700, 1900, 2100);
+  const property = fc.property(schemas, lists, many, (schema, parts, viewers) => {
+    const [tables, whole] = partsOf(schema, parts, viewers);
+    const blocks = tables.flatMap((table) => toBlocks(table, schema));
+    const wanted = toBlocks(whole, schema);
+    const merged = wanted.map(({ rollup }) => mergeBlocks(blocks.filter((block) => block.rollup === rollup)));
+    equal(merged.map(plain), wanted.map(plain), "merged blocks");
+  });
+  fc.assert(property, { numRuns: 300 });
+  t.pass("300 sets of blocks");
+});
+
+t.test("a union of 2,048 tokens is still a set, and one of 2,049 is not", async (t) => {
+  const schema = defineSchema();
+  // Two parts that have all but 700 viewers in common.
+  for (const [viewers, dense] of [
+    [1348, 0],
+    [1349, 1],
+  ] as const) {
+    const [tables, whole] = partsOf(schema, [[], []], viewers);
+    const blocks = tables.flatMap((table) => toBlocks(table, schema));
+    for (const wanted of toBlocks(whole, schema)) {
+      const merged = mergeBlocks(blocks.filter(({ rollup }) => rollup === wanted.rollup));
+      equal(plain(merged), plain(wanted), "merged");
+      equal([merged.dense.size, merged.tokens.length], [dense, dense === 1 ? 0 : 2048], "form");
+    }
+  }
+  t.pass("all rollups");
+});
+
+t.test("a rollup of the first dimensions of another is that one's projection", async (t) => {
+  const many = fc.constantFrom(0, 0, 3, 1500, 2100);
+  const property = fc.property(schemas, quarterRows, many, (schema, events, viewers) => {
+    const [, whole] = partsOf(schema, [events], viewers);
+    const blocks = toBlocks(whole, schema);
+    for (const fine of blocks) {
+      for (const coarse of blocks) {
+        const { dims } = schema.rollups[coarse.rollup]!;
+        if (!dims.every((dim, i) => schema.rollups[fine.rollup]!.dims[i] === dim)) continue;
+        equal(plain(projectBlock(fine, coarse.rollup, coarse.arity)), plain(coarse), "projection");
+      }
+    }
+  });
+  fc.assert(property, { numRuns: 300 });
+  t.pass("300 tables");
+});
+
+t.test("merging is refused where there is nothing to merge, or two rollups", async (t) => {
+  const schema = defineSchema();
+  const table = new CellTable(2);
+  for (const { id } of schema.rollups) table.upsert(id, new Uint32Array(2));
+  const [first, second, third] = toBlocks(table, schema);
+  t.throws(() => mergeBlocks([]), /BUG/);
+  t.throws(() => mergeBlocks([first!, second!]), /BUG/);
+  t.throws(() => projectBlock(third!, 0, 2), /BUG/);
+  t.equal(mergeBlocks([first!]), first, "one block is its own union");
+});
+
+t.test("counts beyond 2^32 stay exact, in a table, in blocks and through growth", async (t) => {
+  const schema = defineSchema({
+    dimensions: ["a"],
+    subject: "a",
+    remembered: [],
+    rollups: [["a"]],
+  });
+  const large = 2 ** 32 - 1;
+  const table = new CellTable(1);
+  for (let i = 0; i < 5000; i++) {
+    const cell = table.upsert(0, Uint32Array.of(i));
+    const counts = {
+      views: Float64Array.of(large * (i + 1)),
+      anonymous: Float64Array.of(i % 2 === 0 ? large : 0),
+      created: Float64Array.of(i % 3 === 0 ? large + 7 : 0),
+    };
+    table.addCounts(cell, counts, 0);
+    table.addCounts(cell, counts, 0);
+  }
+  const twice = new CellTable(1);
+  twice.addTable(table);
+  twice.addTable(table);
+  const [block] = toBlocks(table, schema);
+  const [doubled] = toBlocks(twice, schema);
+  const merged = mergeBlocks([block!, block!]);
+  equal(plain(merged), plain(doubled!), "merged and added");
+  for (let i = 0; i < 5000; i++) {
+    const wanted = [large * (i + 1), i % 2 === 0 ? large : 0, i % 3 === 0 ? large + 7 : 0];
+    const cell = table.find(0, Uint32Array.of(i));
+    equal(
+      [table.views[cell], table.anonymous[cell], table.created[cell]],
+      wanted.map((n) => n * 2),
+      `cell ${i}`,
+    );
+    equal(
+      [merged.views[i], merged.anonymous[i], merged.created[i]],
+      wanted.map((n) => n * 4),
+      `row ${i}`,
+    );
+  }
+  t.equal(table.find(0, Uint32Array.of(5000)), -1, "a key that is not there");
+});
+
+t.test("a table of 100,000 cells finds each of them and takes at most 40 bytes a cell", async (t) => {
+  const table = new CellTable(2);
+  const key = new Uint32Array(2);
+  for (let i = 0; i < 100_000; i++) {
+    key.set([Math.imul(i, 0x9e37_79b1) >>> 8, i & 0xff]);
+    const cell = table.upsert(i % 6, key);
+    table.views[cell] = i;
+  }
+  t.equal(table.count, 100_000);
+  for (let i = 0; i < 100_000; i++) {
+    key.set([Math.imul(i, 0x9e37_79b1) >>> 8, i & 0xff]);
+    equal(table.views[table.find(i % 6, key)], i, `cell ${i}`);
+  }
+  const perCell = table.sizeBytes / table.count;
+  t.ok(perCell <= 40, `${perCell.toFixed(1)} bytes a cell`);
+  t.equal(table.anonymousOf(7) + table.createdOf(7), 0);
+  t.ok(table.sizeBytes / table.count === perCell, "columns of zeros are not made by asking for one cell");
 });

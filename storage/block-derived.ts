@@ -1,0 +1,105 @@
+/**
+ * A block that is not there: its rows are the sums of those of a finer rollup of the same bucket, because its
+ * dimensions are the first ones of that. FORMAT.md, "Derived block".
+ */
+import { projectBlock } from "../engine/hot/merge-blocks.js";
+import type { CellBlock } from "../engine/store.js";
+import type { ByteReader } from "./bytes.js";
+import { crc32c } from "./crc32c.js";
+import { damaged, wrongVersion } from "./errors.js";
+
+export const DERIVED_MAGIC = 0x44;
+const DERIVED_VERSION = 1;
+/** Magic, version, rollup, arity; rows, tokens, dense rows; source, its checksum; checksum. */
+const DERIVED_BYTES = 28;
+
+export interface Derived {
+  readonly rollup: number;
+  readonly arity: number;
+  readonly count: number;
+  readonly tokens: number;
+  readonly dense: number;
+  /** The rollup that it is made from, and the checksum of that block. */
+  readonly source: number;
+  readonly checksum: number;
+}
+
+export function encodeDerived(block: CellBlock, source: number, checksum: number): Uint8Array {
+  const taken = new Uint8Array(DERIVED_BYTES);
+  const bytes = Buffer.from(taken.buffer);
+  taken.set([DERIVED_MAGIC, DERIVED_VERSION, block.rollup, block.arity]);
+  const numbers = [block.count, block.tokens.length, block.dense.size, source, checksum];
+  numbers.forEach((value, i) => bytes.writeUInt32LE(value, 4 + 4 * i));
+  bytes.writeUInt32LE(crc32c(taken, 0, DERIVED_BYTES - 4), DERIVED_BYTES - 4);
+  return taken;
+}
+
+export function readDerived({ bytes, what, end }: ByteReader): Derived {
+  if (end !== DERIVED_BYTES) throw damaged(what, "is not as long as it says");
+  if (bytes.readUInt32LE(end - 4) !== crc32c(bytes, 0, end - 4)) throw damaged(what, "fails its checksum");
+  if (bytes[1] !== DERIVED_VERSION) throw wrongVersion(what, bytes[1]!, DERIVED_VERSION);
+  const [count, tokens, dense, source, checksum] = [4, 8, 12, 16, 20].map((at) => bytes.readUInt32LE(at));
+  return {
+    rollup: bytes[2]!,
+    arity: bytes[3]!,
+    count: count!,
+    tokens: tokens!,
+    dense: dense!,
+    source: source!,
+    checksum: checksum!,
+  };
+}
+
+/**
+ * For each block the one that it can be derived from, or undefined. Only blocks with a key are derived: the total is
+ * one row, and reading it must not cost that of thousands.
+ */
+export function findSources(blocks: readonly CellBlock[]): (CellBlock | undefined)[] {
+  const derived = new Map<CellBlock, CellBlock>();
+  const finestFirst = [...blocks].sort((a, b) => b.arity - a.arity);
+  for (const block of finestFirst) {
+    const source = finestFirst.find((finer) => !derived.has(finer) && isDerivable(block, finer));
+    if (source !== undefined) derived.set(block, source);
+  }
+  return blocks.map((block) => derived.get(block));
+}
+
+function isDerivable(block: CellBlock, finer: CellBlock): boolean {
+  if (block.arity === 0 || finer.arity <= block.arity || finer.count < block.count) return false;
+  return haveSameCounts(block, finer) && isSame(block, projectBlock(finer, block.rollup, block.arity));
+}
+
+/** Compares keys and views alone: where the dimensions are others, that ends with the first rows. */
+function haveSameCounts({ keys, views, arity, count }: CellBlock, finer: CellBlock): boolean {
+  let at = 0;
+  for (let row = 0; row < count; row++) {
+    let sum = 0;
+    for (; at < finer.count && isAt(finer, at, keys, row, arity); at++) sum += finer.views[at]!;
+    if (sum !== views[row]) return false;
+  }
+  return at === finer.count;
+}
+
+function isAt(finer: CellBlock, at: number, keys: Uint32Array, row: number, arity: number): boolean {
+  for (let i = 0; i < arity; i++)
+    if (finer.keys[at * finer.arity + i] !== keys[row * arity + i]) return false;
+  return true;
+}
+
+function isSame(a: CellBlock, b: CellBlock): boolean {
+  if (a.count !== b.count || a.dense.size !== b.dense.size) return false;
+  for (const column of ["keys", "views", "anonymous", "created", "tokenStart", "tokens"] as const) {
+    if (!areEqual(a[column], b[column])) return false;
+  }
+  for (const [row, registers] of a.dense) {
+    const other = b.dense.get(row);
+    if (other === undefined || !areEqual(registers, other)) return false;
+  }
+  return true;
+}
+
+function areEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
