@@ -70,7 +70,7 @@ export class Core {
     const claimsSince = scheduler.now() - dedupeWindowMs;
     const { buckets, ingestor } = this;
     await recover({ log: storage.log, buckets, ingestor, meta, claimsSince });
-    this.health.damage$.pipe(takeUntil(this.closed$)).subscribe((address) => void this.upkeep.heal(address));
+    this.health.damage$.pipe(takeUntil(this.closed$)).subscribe((address) => this.upkeep.heal(address));
     for (const address of storage.damagedBuckets ?? []) this.health.damage$.next(address);
     // A home zone that was not there before gets its days, weeks, months and years from what is stored.
     if (meta !== undefined && calendars.some(({ name }) => meta.sealedUntil[name] === undefined)) {

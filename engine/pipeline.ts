@@ -29,13 +29,24 @@ export interface PipelineOptions {
   readonly scheduler: SchedulerLike;
 }
 
+/** Asks what may fail on a damaged store; what it says then is told by whoever comes upon it next. */
+function when(condition: () => boolean): boolean {
+  try {
+    return condition();
+  } catch {
+    return false;
+  }
+}
+
 /**
  * batches ─┬─ a quarter was sealed? ─┐
  * ticks  ──┴─ anything else due?  ───┴─ commit (one at a time; what comes meanwhile waits for the next)
  */
 export function commits$(committer: Committer, options: PipelineOptions): Observable<void> {
-  const sealed$ = options.folded$.pipe(filter(() => committer.isSealDue() || committer.isPressing()));
-  const due$ = interval(TICK_MS, options.scheduler).pipe(filter(() => committer.isDue()));
+  const sealed$ = options.folded$.pipe(
+    filter(() => when(() => committer.isSealDue() || committer.isPressing())),
+  );
+  const due$ = interval(TICK_MS, options.scheduler).pipe(filter(() => when(() => committer.isDue())));
   return merge(sealed$, due$).pipe(
     exhaustMap(() => committer.commitDue()),
     takeUntil(options.closed$),

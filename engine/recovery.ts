@@ -27,7 +27,7 @@ export async function recover(options: RecoveryOptions): Promise<void> {
       `The buckets hold the log up to ${stored}, but the log ends at ${log.head}: restore both from one backup.`,
     );
   }
-  if (log.first > stored + 1) {
+  if (log.first > stored + 1 && !isLost(log, stored + 1)) {
     throw new TidemarkError(
       "storage-damaged",
       `The log begins at ${log.first}, after what the buckets hold (${stored}): restore it from a backup.`,
@@ -46,6 +46,11 @@ export async function recover(options: RecoveryOptions): Promise<void> {
     replay(entry, options);
   }
   options.buckets.dictionaries.recovered();
+}
+
+/** Does the log know that damage took this record? */
+function isLost(log: EventLog, position: Position): boolean {
+  return log.gaps().some(({ from, to }) => position >= from && position < to);
 }
 
 /** Records that damage took before their events were counted: what they held, nobody will know. */

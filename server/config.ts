@@ -8,6 +8,8 @@ import { BadValue, type LogLevel } from "./values.js";
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = 4567;
 const DEFAULT_DATA = "./data";
+/** Enough for retention to run, and little on any disk. */
+const DEFAULT_BALLAST_BYTES = 64 * 1024 * 1024;
 
 /** What a `tidemark` process runs with. */
 export interface Config {
@@ -20,6 +22,9 @@ export interface Config {
   readonly logLevel: LogLevel;
   /** Folder that expiring tiers go to first. */
   readonly archive: string | undefined;
+  /** The store grows no further; undefined for as far as the disk goes. */
+  readonly maxBytes: number | undefined;
+  readonly ballastBytes: number;
   /** Only what was set: the engine has its own defaults. */
   readonly engine: Omit<EngineOptions, "storage" | "scheduler" | "archive">;
   /** Sentences about what looks like a setting and is none. */
@@ -41,7 +46,8 @@ export function readConfig(
   const flags = readFlags(args);
   if (flags["help"] === true) return { kind: "help" };
   if (flags["version"] === true) return { kind: "version" };
-  const { host, port, data, token, origins, logLevel, archive, ...engine } = readSettings(flags, env);
+  const { host, port, data, token, origins, logLevel, archive, maxBytes, ballastBytes, ...engine } =
+    readSettings(flags, env);
   const config: Config = {
     host: host ?? DEFAULT_HOST,
     port: port ?? DEFAULT_PORT,
@@ -50,6 +56,8 @@ export function readConfig(
     origins: origins ?? [],
     logLevel: logLevel ?? "info",
     archive,
+    maxBytes,
+    ballastBytes: ballastBytes ?? DEFAULT_BALLAST_BYTES,
     engine,
     warnings: unknownVariables(env),
   };

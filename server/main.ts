@@ -1,15 +1,26 @@
 #!/usr/bin/env node
 /** The `tidemark` program: which command, its exit code, and what is said when it fails. */
+import { archive } from "./cli/archive.js";
 import { backup } from "./cli/backup.js";
 import { commandHelp, EXIT, readArgs, sentenceFor, type Command } from "./cli/command.js";
 import { repair } from "./cli/repair.js";
 import { restore } from "./cli/restore.js";
 import { serve } from "./cli/serve.js";
+import { reconcile, retention, revisions } from "./cli/upkeep.js";
 import { verify } from "./cli/verify.js";
 import { ConfigError } from "./config.js";
 
 /** All but `serve`, which has the settings for its flags, and is what runs when no command is named. */
-const COMMANDS: readonly Command[] = [backup, restore, verify, repair];
+const COMMANDS: readonly Command[] = [
+  backup,
+  restore,
+  verify,
+  repair,
+  reconcile,
+  retention,
+  revisions,
+  archive,
+];
 
 const SERVE = "serve";
 

@@ -109,6 +109,20 @@ export const SETTINGS = {
     "where expiring tiers go first (nowhere)",
     values.nonEmpty,
   ),
+  maxBytes: setting(
+    "MAX_BYTES",
+    "max-bytes",
+    "BYTES",
+    "the store grows no further (as far as the disk goes)",
+    values.count,
+  ),
+  ballastBytes: setting(
+    "BALLAST",
+    "ballast",
+    "BYTES",
+    "kept free on the disk for retention to run when it is full (67108864)",
+    values.count,
+  ),
   reconcileEveryMs: setting(
     "RECONCILE_EVERY",
     "reconcile-every",

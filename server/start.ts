@@ -6,7 +6,7 @@ import type { Engine, EngineOptions } from "../engine/api.js";
 import { createEngine } from "../engine/engine.js";
 import type { Storage } from "../engine/store.js";
 import { openArchive } from "../storage/archive.js";
-import { openLmdb } from "../storage/lmdb.js";
+import { openLmdb, type LmdbOptions } from "../storage/lmdb.js";
 import { buildApp, type AppOptions } from "./app.js";
 import { ConfigError, isLoopback } from "./config.js";
 import { DRAIN_MS } from "./limits.js";
@@ -19,6 +19,8 @@ export interface ServerOptions
   readonly port?: number;
   /** Folder of the LMDB files, or a storage that is open already; the server closes it. */
   readonly storage: string | Storage;
+  /** How far the store may grow, when `storage` is a folder. */
+  readonly room?: Pick<LmdbOptions, "maxBytes" | "ballastBytes">;
   /** Folder that expiring tiers go to before they are given up. */
   readonly archive?: string | undefined;
 }
@@ -41,7 +43,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   if (options.token === undefined && !isLoopback(host)) {
     throw new ConfigError(`A server on ${host} needs a token; without one it listens on loopback only.`);
   }
-  const opened = typeof storage === "string" ? await openLmdb(storage) : storage;
+  const opened = typeof storage === "string" ? await openLmdb(storage, options.room) : storage;
   let engine: Engine | undefined;
   try {
     const { archive, ...settings } = options;

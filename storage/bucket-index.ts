@@ -32,6 +32,15 @@ export class BucketIndex {
     this.#size++;
   }
 
+  remove({ calendar, grain, startMs }: BucketAddress): void {
+    const starts = this.#starts.get(calendar)?.get(grain);
+    if (starts === undefined) return;
+    const at = lowerBound(starts, startMs);
+    if (starts[at] !== startMs) return;
+    starts.splice(at, 1);
+    this.#size--;
+  }
+
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
     const starts = this.#find(calendar, grain);
     const from = lowerBound(starts, fromMs);

@@ -9,12 +9,15 @@ export const MAX_REGISTER = 63;
 /** Id of the first value of a dictionary, as `StoreCommit` says. */
 export const FIRST_VALUE_ID = 2;
 
-/** `generation` is that of the store, `valuesOf` the number of values that it has of a dimension. */
-export function checkCommit(
-  commit: StoreCommit,
-  generation: number,
-  valuesOf: (dimension: number) => number,
-): void {
+/** What a commit has to go on from. */
+export interface CommitBase {
+  readonly generation: number;
+  readonly lastRevision: number;
+  /** Number of values of a dimension. */
+  readonly valuesOf: (dimension: number) => number;
+}
+
+export function checkCommit(commit: StoreCommit, { generation, lastRevision, valuesOf }: CommitBase): void {
   if (commit.meta.generation !== generation + 1) {
     throw new Error(`BUG: commit ${commit.meta.generation} after ${generation}`);
   }
@@ -23,6 +26,9 @@ export function checkCommit(
     if (firstId !== next)
       throw new Error(`BUG: dimension ${dimension} goes on at ${next}, not at ${firstId}`);
   }
+  commit.revisions.forEach(({ seq }, i) => {
+    if (seq !== lastRevision + 1 + i) throw new Error(`BUG: revision ${seq} after ${lastRevision + i}`);
+  });
   for (const { subjects, ids } of commit.remembered) {
     if (subjects.length !== ids.length) throw new Error("BUG: as many remembered ids as subjects");
   }

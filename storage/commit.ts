@@ -1,17 +1,28 @@
 /** A commit as the writes of one transaction, all of it worked out before the first is made. */
+import type { Grain } from "../engine/calendar/grain.js";
+import { MAX_ROLLUPS } from "../engine/limits.js";
 import { addressName, type BucketAddress, type BucketHead, type StoreCommit } from "../engine/store.js";
-import { blockChecksum, encodeBlock } from "./block-codec.js";
+import { blockChecksum, encodeBlock, encodeBlocks } from "./block-codec.js";
 import { checkCommit } from "./checks.js";
 import { rememberedPuts, valuePuts } from "./dictionary-pages.js";
 import type { Environment, Put } from "./environment.js";
-import { bucketKey, HEAD } from "./keys.js";
+import { bucketKey, HEAD, revisionKey } from "./keys.js";
 import { CALENDARS_KEY, GENERATION_KEY, META_KEY, readHead, type StoreState } from "./state.js";
-import { encodeHead, encodeMeta, encodeNumber, encodeTexts } from "./store-codec.js";
+import { encodeHead, encodeMeta, encodeNumber, encodeRevision, encodeTexts } from "./store-codec.js";
 import type { BlockEntry, Counts } from "./store-codec.js";
 import { nextTurn } from "./write-queue.js";
 
 /** Rows encoded between two pauses in which other work runs: about 10 ms. */
 const ROWS_PER_SLICE = 20_000;
+
+/** Revisions kept; about 60 bytes each. Who follows them asks more often than 100,000 buckets change. */
+export const MAX_REVISIONS = 100_000;
+
+/**
+ * Grains whose coarse rollups are told as sums of finer ones: most cells are theirs, and few of them are read. Of a day
+ * and more, rankings are read whole, for which that would cost ten times as much.
+ */
+const FINE_GRAINS: ReadonlySet<Grain> = new Set(["quarter", "hour"]);
 
 export interface EncodedBucket {
   readonly address: BucketAddress;
@@ -25,6 +36,7 @@ export interface StagedCommit {
   readonly calendars: readonly string[];
   readonly counts: Counts;
   readonly buckets: readonly BucketAddress[];
+  readonly removed: readonly BucketAddress[];
 }
 
 /** Encodes the blocks, the long part, with pauses. */
@@ -33,14 +45,14 @@ export async function encodeBuckets(buckets: StoreCommit["buckets"]): Promise<En
   let rows = 0;
   for (const { address, head, blocks } of buckets) {
     const filled = blocks.filter((block) => block.count > 0);
+    const all = FINE_GRAINS.has(address.grain) ? encodeBlocks(filled) : filled.map(encodeBlock);
     encoded.push({
       address,
       head,
-      blocks: filled.map((block) => {
-        const bytes = encodeBlock(block);
+      blocks: filled.map(({ rollup, count }, i) => {
+        const bytes = all[i]!;
         const checksum = blockChecksum(bytes, "A new block");
-        const entry = { rollup: block.rollup, rows: block.count, sizeBytes: bytes.length, checksum };
-        return { entry, bytes };
+        return { entry: { rollup, rows: count, sizeBytes: bytes.length, checksum }, bytes };
       }),
     });
     for (const block of filled) rows += block.count;
@@ -58,13 +70,22 @@ export function prepareCommit(
   commit: StoreCommit,
   buckets: readonly EncodedBucket[],
 ): { puts: Put[]; staged: StagedCommit } {
-  checkCommit(commit, state.generation, (dimension) => state.counts.values[dimension] ?? 0);
-  const calendars = [...new Set([...state.calendars, ...buckets.map(({ address }) => address.calendar)])];
+  checkCommit(commit, {
+    generation: state.generation,
+    lastRevision: state.counts.revisions.next - 1,
+    valuesOf: (dimension) => state.counts.values[dimension] ?? 0,
+  });
+  const addresses = buckets.map(({ address }) => address);
+  const known = commit.removed.filter((address) => state.index.has(address));
+  const removed = [...new Map(known.map((address) => [addressName(address), address])).values()];
+  const calendars = [...new Set([...state.calendars, ...addresses.map(({ calendar }) => calendar)])];
   const remembered = rememberedPuts(environment, commit, state.counts);
+  const revisions = revisionPuts(environment, commit, state.counts, calendars);
   const counts: Counts = {
-    buckets: state.index.size + newBuckets(state, buckets),
+    buckets: state.index.size + newBuckets(state, buckets) - removed.length,
     values: valueCounts(commit, state.counts),
     rememberedPages: remembered.pages,
+    revisions: revisions.kept,
   };
   const db = environment.meta;
   const { generation } = commit.meta;
@@ -72,15 +93,17 @@ export function prepareCommit(
     ...buckets.flatMap((bucket) =>
       bucketPuts(environment, state, calendars.indexOf(bucket.address.calendar), bucket),
     ),
+    ...removed.flatMap((address) => removalPuts(environment, state, address)),
     ...valuePuts(environment, commit, state.counts),
     ...remembered.puts,
+    ...revisions.puts,
     { db, key: META_KEY, value: encodeMeta(META_KEY, { meta: commit.meta, counts }) },
     { db, key: GENERATION_KEY, value: encodeNumber(GENERATION_KEY, generation) },
   ];
   if (calendars.length > state.calendars.length) {
     puts.push({ db, key: CALENDARS_KEY, value: encodeTexts(CALENDARS_KEY, calendars) });
   }
-  return { puts, staged: { generation, calendars, counts, buckets: buckets.map(({ address }) => address) } };
+  return { puts, staged: { generation, calendars, counts, buckets: addresses, removed } };
 }
 
 function bucketPuts(
@@ -92,15 +115,54 @@ function bucketPuts(
   const db = environment.buckets;
   const { grain, startMs } = address;
   const keyOf = (rollup: number): Uint8Array => bucketKey(calendar, grain, rollup, startMs);
-  const before = state.index.has(address) ? readHead(environment, state, address).blocks : [];
   const kept = new Set(blocks.map(({ entry }) => entry.rollup));
-  const gone = before.filter(({ rollup }) => !kept.has(rollup));
+  const gone = state.index.has(address) ? storedRollups(environment, state, address) : [];
   const entries = blocks.map(({ entry }) => entry);
   return [
-    ...gone.map(({ rollup }) => ({ db, key: keyOf(rollup), value: undefined })),
+    ...gone
+      .filter((rollup) => !kept.has(rollup))
+      .map((rollup) => ({ db, key: keyOf(rollup), value: undefined })),
     ...blocks.map(({ entry, bytes }) => ({ db, key: keyOf(entry.rollup), value: bytes })),
     { db, key: keyOf(HEAD), value: encodeHead(keyOf(HEAD), { ...head, blocks: entries }) },
   ];
+}
+
+function removalPuts(environment: Environment, state: StoreState, address: BucketAddress): Put[] {
+  const calendar = state.calendars.indexOf(address.calendar);
+  return [...storedRollups(environment, state, address), HEAD].map((rollup) => ({
+    db: environment.buckets,
+    key: bucketKey(calendar, address.grain, rollup, address.startMs),
+    value: undefined,
+  }));
+}
+
+/** The rollups that a stored bucket has blocks of; where its head is damaged, all that it could have. */
+function storedRollups(environment: Environment, state: StoreState, address: BucketAddress): number[] {
+  try {
+    return readHead(environment, state, address).blocks.map(({ rollup }) => rollup);
+  } catch {
+    return Array.from({ length: MAX_ROLLUPS }, (_, rollup) => rollup);
+  }
+}
+
+function revisionPuts(
+  environment: Environment,
+  { revisions }: StoreCommit,
+  counts: Counts,
+  calendars: readonly string[],
+): { puts: Put[]; kept: Counts["revisions"] } {
+  const db = environment.revisions;
+  const next = counts.revisions.next + revisions.length;
+  const first = Math.max(counts.revisions.first, next - MAX_REVISIONS);
+  const puts: Put[] = [];
+  for (const revision of revisions.slice(-MAX_REVISIONS)) {
+    const key = revisionKey(revision.seq);
+    puts.push({ db, key, value: encodeRevision(key, revision, calendars) });
+  }
+  for (let seq = counts.revisions.first; seq < Math.min(first, counts.revisions.next); seq++) {
+    puts.push({ db, key: revisionKey(seq), value: undefined });
+  }
+  return { puts, kept: { first, next } };
 }
 
 function newBuckets(state: StoreState, buckets: readonly EncodedBucket[]): number {

@@ -1,11 +1,11 @@
 import { randomInt } from "node:crypto";
-import { statfs } from "node:fs/promises";
 import { open, type Database, type RootDatabase } from "lmdb";
 import { TidemarkError } from "../engine/errors.js";
 import { closed, damaged } from "./errors.js";
-import { checkFormat, encodeFormat } from "./format.js";
+import { checkFormat, encodeFormat, FORMAT_VERSION } from "./format.js";
 import type { Owner } from "./lock.js";
 import { metaKey } from "./keys.js";
+import { freeBytes, LEAST_FREE_BYTES, Room, sizeOf, type FileSizes } from "./room.js";
 
 export type Db = Database<Uint8Array, Uint8Array>;
 
@@ -18,14 +18,19 @@ export interface Put {
   readonly value: Uint8Array | undefined;
 }
 
+/** Stands for a database that is not there. */
+const EMPTY = {
+  getBinary: () => undefined,
+  getKeys: () => [],
+  getRange: () => [],
+  getKeysCount: () => 0,
+} as unknown as Db;
+
 const DATABASE = { encoding: "binary", keyEncoding: "binary" } as const;
 const FORMAT_KEY = metaKey("format");
 const OWNER_KEY = metaKey("owner");
 /** Greatest epoch: doubles, as which LMDB's versions are kept, are exact up to here. */
 const MAX_EPOCH = 2 ** 47;
-
-/** Less free space than this beside what was to be written, and a failed write counts as "disk full". */
-const LEAST_FREE_BYTES = 1024 * 1024;
 
 /** LMDB reports a full disk as EIO; a quota has a code of its own. */
 const FULL_CODES: ReadonlySet<unknown> = new Set([5, 28, 122, "EIO", "ENOSPC", "EDQUOT"]);
@@ -36,61 +41,99 @@ const ACCESS_CODES: ReadonlySet<unknown> = new Set([1, 13, 30, "EPERM", "EACCES"
 /** `MDB_PAGE_NOTFOUND`, `MDB_CORRUPTED`, `MDB_VERSION_MISMATCH`, `MDB_INVALID`. */
 const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30797, -30796, -30794, -30793]);
 
+export const DATABASES = ["meta", "log", "segments", "revisions", "buckets", "dictionary", "fence"] as const;
+
 /** One LMDB environment: its named databases, and the only way to write to them. */
 export class Environment {
   readonly log: Db;
+  readonly segments: Db;
+  readonly revisions: Db;
   readonly buckets: Db;
   readonly dictionary: Db;
   readonly meta: Db;
   readonly #root: Root;
   readonly #fence: Db;
   readonly #path: string;
+  readonly #room: Room;
+  readonly #pageSize: number;
+  #owner: Owner | undefined;
   #epoch = 0;
   #isClosed = false;
 
-  private constructor(path: string, root: Root) {
-    const database = (name: string): Db => root.openDB(name, DATABASE);
+  private constructor(path: string, root: Root, room: Room) {
+    // Read only, a database that an older version did not have stays undefined.
+    const open: (name: string, options: typeof DATABASE) => Db | undefined = root.openDB.bind(root);
+    const database = (name: string): Db => open(name, DATABASE) ?? EMPTY;
     this.#path = path;
+    this.#room = room;
     this.#root = root;
+    this.#pageSize = statsOf(root).pageSize;
     this.meta = database("meta");
     this.log = database("log");
+    this.segments = database("segments");
+    this.revisions = database("revisions");
     this.buckets = database("buckets");
     this.dictionary = database("dictionary");
     this.#fence = root.openDB("fence", { ...DATABASE, useVersions: true });
   }
 
   /**
-   * Opens the files of a directory that is there, and creates them when they are not. Rejects with
-   * `storage-damaged`, `storage-version`, or LMDB's error.
+   * Opens the files of a directory that is there, and creates them when they are not. Nothing can be written before
+   * `claim`. Throws LMDB's error.
    */
-  static async open(path: string, owner: Owner): Promise<Environment> {
-    let root: Root | undefined;
+  static open(path: string, room: Room = new Room(path)): Environment {
+    const root = openRoot(path, false);
     try {
-      root = openRoot(path);
-      const environment = new Environment(path, root);
-      await environment.#claim(owner);
-      return environment;
+      return new Environment(path, root, room);
     } catch (error) {
-      await root?.close();
+      // Whoever opens it again in this process would get the same one, and what it failed of.
+      void root.close();
       throw error;
     }
+  }
+
+  /** Opens files that are there, to be read only: beside another process that writes them, for one. */
+  static openReader(path: string): Environment {
+    return new Environment(path, openRoot(path, true), new Room(path));
   }
 
   /**
    * Checks the format, or writes it to new files, and makes this the one environment that may write: each
    * transaction asks whether the fence still has this epoch, so that a process that lost its lock file, in another
-   * container for one, cannot overwrite what its successor acknowledged.
+   * container for one, cannot overwrite what its successor acknowledged. Files of an older version become ones of
+   * the newest by it: an older Tidemark refuses them from then on.
+   *
+   * Rejects with `storage-damaged`, `storage-version`, `storage-full` or `storage-failed`. On a full disk the first
+   * write claims it.
    */
-  async #claim(owner: Owner): Promise<void> {
-    const format = this.get(this.meta, FORMAT_KEY);
-    if (format !== undefined) checkFormat(format);
-    else if (!this.#isNew()) throw damaged(`The store in ${this.#path}`, "has no format record");
+  async claim(owner: Owner): Promise<void> {
+    this.#owner = owner;
+    await this.#claim();
+  }
+
+  async #claim(): Promise<void> {
+    const owner = this.#owner;
+    if (owner === undefined) throw new Error("BUG: a write before the claim");
+    const version = this.formatVersion();
+    await this.#room.admitBytes();
     const epoch = randomInt(1, MAX_EPOCH);
-    await this.#fence.put(OWNER_KEY, Buffer.from(JSON.stringify(owner)), epoch);
-    await this.#root.flushed;
+    try {
+      await this.#fence.put(OWNER_KEY, Buffer.from(JSON.stringify(owner)), epoch);
+      await this.#root.flushed;
+    } catch (error) {
+      throw await this.#failureOf(error, 0);
+    }
     this.#epoch = epoch;
-    if (format !== undefined) return;
-    await this.write([{ db: this.meta, key: FORMAT_KEY, value: encodeFormat() }]);
+    if (version === FORMAT_VERSION) return;
+    await this.#commit([{ db: this.meta, key: FORMAT_KEY, value: encodeFormat() }]);
+  }
+
+  /** Undefined for new files. Throws `storage-damaged` or `storage-version`. */
+  formatVersion(): number | undefined {
+    const format = this.get(this.meta, FORMAT_KEY);
+    if (format !== undefined) return checkFormat(format);
+    if (!this.#isNew()) throw damaged(`The store in ${this.#path}`, "has no format record");
+    return undefined;
   }
 
   /**
@@ -98,6 +141,12 @@ export class Environment {
    * it is on disk.
    */
   async write(puts: readonly Put[]): Promise<void> {
+    if (this.#epoch === 0) await this.#claim();
+    await this.#room.admit(puts, this.#pageSize, () => this.#sizes());
+    await this.#commit(puts);
+  }
+
+  async #commit(puts: readonly Put[]): Promise<void> {
     let isOurs: boolean;
     try {
       isOurs = await this.#fence.ifVersion(OWNER_KEY, this.#epoch, () => {
@@ -105,7 +154,7 @@ export class Environment {
       });
       await this.#root.flushed;
     } catch (error) {
-      throw await failureOf(error, this.#path, sizeOf(puts));
+      throw await this.#failureOf(error, sizeOf(puts));
     }
     if (!isOurs) throw this.#fenced();
   }
@@ -137,6 +186,33 @@ export class Environment {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#root.close();
+  }
+
+  /** A consistent copy of everything, made while others read and write, as `data.mdb` of a directory that is there. */
+  async copy(directory: string, isCompact: boolean): Promise<void> {
+    this.assertOpen();
+    try {
+      await this.#root.backup(directory, isCompact);
+    } catch (error) {
+      throw await failureOf(error, directory, 0);
+    }
+  }
+
+  /** Pages of the file, and those of them that hold something. */
+  #sizes(): FileSizes {
+    const { lastPageNumber } = statsOf(this.#root);
+    let used = 0;
+    for (const db of [this.meta, this.log, this.segments, this.revisions, this.buckets, this.dictionary]) {
+      const { treeBranchPageCount, treeLeafPageCount, overflowPages } = statsOf(db);
+      used += treeBranchPageCount + treeLeafPageCount + overflowPages;
+    }
+    return { pages: lastPageNumber + 1, usedPages: used };
+  }
+
+  async #failureOf(error: unknown, sizeBytes: number): Promise<TidemarkError> {
+    const failure = await failureOf(error, this.#path, sizeBytes);
+    if (failure.code === "storage-full") await this.#room.makeRoom();
+    return failure;
   }
 
   #isNew(): boolean {
@@ -172,7 +248,7 @@ export async function failureOf(error: unknown, path: string, sizeBytes: number)
     return new TidemarkError("invalid-config", detail, { cause });
   }
   if (FULL_CODES.has(code)) {
-    const free = await freeBytes(path);
+    const free = freeBytes(path);
     if (free < sizeBytes + LEAST_FREE_BYTES) {
       return new TidemarkError("storage-full", `The disk of ${path} has ${free} bytes left; make room.`, {
         cause,
@@ -187,13 +263,14 @@ function unreadable(path: string, error: unknown): TidemarkError {
   return damaged(`The store in ${path}`, `cannot be read (${(error as Error).message})`, error);
 }
 
-function openRoot(path: string): Root {
+function openRoot(path: string, readOnly: boolean): Root {
   const options = {
     ...DATABASE,
     path,
+    readOnly,
     // A directory called `data.v1` is no file.
     noSubdir: false,
-    maxDbs: 8,
+    maxDbs: 12,
     // With it, unflushed pages of a restored image count as committed: facts, "Open with overlappingSync: false".
     overlappingSync: false,
     // With it, a failed commit also rejects a promise that nobody can reach, which ends the process.
@@ -210,17 +287,15 @@ async function rootCause(error: unknown): Promise<unknown> {
   return commitError.catch((cause: unknown) => cause);
 }
 
-async function freeBytes(path: string): Promise<number> {
-  try {
-    const { bavail, bsize } = await statfs(path);
-    return bavail * bsize;
-  } catch {
-    return Infinity;
-  }
+interface Stats {
+  readonly pageSize: number;
+  readonly lastPageNumber: number;
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
 }
 
-function sizeOf(puts: readonly Put[]): number {
-  let size = 0;
-  for (const { key, value } of puts) size += key.length + (value?.length ?? 0);
-  return size;
+/** lmdb's types say only that it is an object. */
+function statsOf(db: Db): Stats {
+  return db.getStats() as Stats;
 }

@@ -1,6 +1,8 @@
 import { TidemarkError } from "../engine/errors.js";
 
-const RESTORE = "Stop Tidemark, keep a copy of the directory, and restore it from a backup.";
+const RESTORE =
+  "Stop Tidemark, keep a copy of the directory, and restore it from a backup (tidemark restore), " +
+  "or save what can still be read (tidemark repair).";
 
 /** `what` names the record, as the subject of a sentence: "Log record 17". */
 export function damaged(what: string, how: string, cause?: unknown): TidemarkError {
@@ -10,7 +12,7 @@ export function damaged(what: string, how: string, cause?: unknown): TidemarkErr
 export function wrongVersion(what: string, found: number, known: number): TidemarkError {
   return new TidemarkError(
     "storage-version",
-    `${what} has format version ${found}; this Tidemark reads version ${known}. Use the Tidemark that wrote it, or a newer one.`,
+    `${what} has format version ${found}; this Tidemark reads up to version ${known}. Use the Tidemark that wrote it, or a newer one.`,
   );
 }
 

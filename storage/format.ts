@@ -1,8 +1,13 @@
 import { crc32c } from "./crc32c.js";
 import { damaged, wrongVersion } from "./errors.js";
 
-/** Version of the whole layout: which databases there are, how keys are formed, what is found where. */
-export const FORMAT_VERSION = 1;
+/**
+ * Version of the whole layout that is written: which databases there are, how keys are formed, what is found where.
+ * Version 2 added the databases `segments` and `revisions`, and records of version 2 beside those of version 1.
+ */
+export const FORMAT_VERSION = 2;
+/** The oldest that is read. All of it stays as it is; opening for writing only says that the whole is newer now. */
+const OLDEST_VERSION = 1;
 
 const MAGIC = Buffer.from("TIDEMARK", "ascii");
 const RECORD_BYTES = MAGIC.length + 8;
@@ -16,8 +21,11 @@ export function encodeFormat(version = FORMAT_VERSION): Uint8Array {
   return bytes;
 }
 
-/** Throws `storage-damaged` or `storage-version` unless the record says `FORMAT_VERSION`. */
-export function checkFormat(record: Uint8Array): void {
+/**
+ * The version that the record says. Throws `storage-damaged` when it is no such record, `storage-version` when this
+ * Tidemark does not read it.
+ */
+export function checkFormat(record: Uint8Array): number {
   const bytes = Buffer.from(record);
   const good =
     bytes.length === RECORD_BYTES &&
@@ -25,5 +33,8 @@ export function checkFormat(record: Uint8Array): void {
     bytes.readUInt32LE(MAGIC.length + 4) === crc32c(bytes, 0, MAGIC.length + 4);
   if (!good) throw damaged("The store's format record", "fails its checksum");
   const version = bytes.readUInt32LE(MAGIC.length);
-  if (version !== FORMAT_VERSION) throw wrongVersion("The store", version, FORMAT_VERSION);
+  if (version < OLDEST_VERSION || version > FORMAT_VERSION) {
+    throw wrongVersion("The store", version, FORMAT_VERSION);
+  }
+  return version;
 }

@@ -6,6 +6,8 @@ import { damaged, wrongVersion } from "./errors.js";
 export interface RecordKind {
   readonly magic: number;
   readonly version: number;
+  /** The oldest version that is read; by default the one that is written. */
+  readonly oldest?: number;
 }
 
 /** Magic, version and CRC32C: what a framed record has besides its content. */
@@ -35,7 +37,7 @@ export function unframe<T>(
   key: Uint8Array,
   bytes: Uint8Array,
   what: string,
-  read: (reader: ByteReader) => T,
+  read: (reader: ByteReader, version: number) => T,
 ): T {
   const end = bytes.length - 4;
   if (end < 2) throw damaged(what, "is too short");
@@ -44,8 +46,11 @@ export function unframe<T>(
     throw damaged(what, "fails its checksum");
   }
   if (bytes[0] !== kind.magic) throw damaged(what, "is another kind of record");
-  if (bytes[1] !== kind.version) throw wrongVersion(what, bytes[1]!, kind.version);
-  const result = read(reader);
+  const version = bytes[1]!;
+  if (version > kind.version || version < (kind.oldest ?? kind.version)) {
+    throw wrongVersion(what, version, kind.version);
+  }
+  const result = read(reader, version);
   reader.finish();
   return result;
 }

@@ -22,6 +22,10 @@ export function positionOf(key: Uint8Array): number {
   return readUInt53(key, 0);
 }
 
+export function revisionKey(seq: number): Uint8Array {
+  return logKey(seq);
+}
+
 /** One (calendar, grain, rollup) over time is one contiguous range. */
 export function bucketKey(calendar: number, grain: Grain, rollup: number, startMs: number): Uint8Array {
   const key = Buffer.alloc(BUCKET_KEY_BYTES);

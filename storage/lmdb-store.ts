@@ -1,17 +1,20 @@
 import type { Grain } from "../engine/calendar/grain.js";
 import { TidemarkError } from "../engine/errors.js";
-import { addressName, type BucketAddress, type BucketHead } from "../engine/store.js";
-import type { BucketStore, CellBlock, StoreCommit, StoreMeta } from "../engine/store.js";
+import { addressName, tierName, type BucketAddress, type BucketHead } from "../engine/store.js";
+import type { BucketStore, CellBlock, Revision, StoreCommit, StoreMeta, TierSize } from "../engine/store.js";
 import { BlockCache } from "./block-cache.js";
-import { blockChecksum, decodeBlock } from "./block-codec.js";
+import { blockChecksum, decodeBlock, decodeRow, type SourceOf } from "./block-codec.js";
 import { encodeBuckets, prepareCommit, type StagedCommit } from "./commit.js";
 import { readRemembered, readValues } from "./dictionary-pages.js";
 import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
-import { bucketKey } from "./keys.js";
+import { bucketKey, revisionKey } from "./keys.js";
 import { describe, loadState, readGeneration, readHead, readMeta, type StoreState } from "./state.js";
-import type { BlockEntry } from "./store-codec.js";
+import { decodeRevision, type BlockEntry, type HeadRecord } from "./store-codec.js";
 import type { WriteQueue } from "./write-queue.js";
+
+/** From so many rows on, one group is read to find one key, instead of the whole block, which would stay in the cache. */
+const ONE_ROW_FROM = 1024;
 
 /**
  * Sealed buckets in LMDB. LMDB commits in a thread of its own: a read may see a commit before its promise is resolved.
@@ -55,7 +58,7 @@ export class LmdbStore implements BucketStore {
   head(address: BucketAddress): BucketHead | undefined {
     const state = this.#current();
     if (!state.index.has(address)) return undefined;
-    const { revision, position } = readHead(this.#environment, state, address);
+    const { revision, position } = this.#readHead(state, address);
     return { revision, position };
   }
 
@@ -64,13 +67,24 @@ export class LmdbStore implements BucketStore {
     const name = addressName(address);
     const cached = this.#cache.get(name, rollup);
     if (cached !== undefined) return cached;
-    if (!state.index.has(address)) return undefined;
-    const { blocks } = readHead(this.#environment, state, address);
-    const entry = blocks.find((block) => block.rollup === rollup);
+    const entry = this.#entryOf(state, address, rollup);
     if (entry === undefined) return undefined;
     const block = this.#read(state, address, entry);
     this.#cache.add(name, block);
     return block;
+  }
+
+  blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined {
+    const state = this.#current();
+    const cached = this.#cache.get(addressName(address), rollup);
+    if (cached !== undefined) return cached;
+    const entry = this.#entryOf(state, address, rollup);
+    if (entry === undefined) return undefined;
+    if (entry.rows < ONE_ROW_FROM) return this.block(address, rollup);
+    return ofBucket(address, () => {
+      const { bytes, what } = this.#bytesOf(state, address, entry);
+      return decodeRow(bytes, key, what, this.#sourceOf(state, address));
+    });
   }
 
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
@@ -79,6 +93,40 @@ export class LmdbStore implements BucketStore {
 
   addresses(): Iterable<BucketAddress> {
     return this.#current().index.addresses();
+  }
+
+  check(address: BucketAddress): void {
+    const state = this.#current();
+    if (!state.index.has(address)) throw damaged(`The head of ${describe(address)}`, "is missing");
+    for (const entry of this.#readHead(state, address).blocks) this.#read(state, address, entry);
+  }
+
+  lastRevision(): number {
+    return this.#current().counts.revisions.next - 1;
+  }
+
+  revisions(after: number, limit: number): Revision[] {
+    const { counts, calendars } = this.#current();
+    const from = Math.max(after + 1, counts.revisions.first);
+    const to = Math.min(from + limit, counts.revisions.next);
+    return Array.from({ length: Math.max(0, to - from) }, (_, i) => this.#revision(from + i, calendars));
+  }
+
+  sizes(): TierSize[] {
+    const state = this.#current();
+    const tiers = new Map<string, { -readonly [K in keyof TierSize]: TierSize[K] }>();
+    for (const address of state.index.addresses()) {
+      const { calendar, grain } = address;
+      const name = tierName(calendar, grain);
+      const tier = tiers.get(name) ?? { calendar, grain, buckets: 0, cells: 0, bytes: 0 };
+      tiers.set(name, tier);
+      tier.buckets++;
+      for (const { rows, sizeBytes } of this.#readHead(state, address).blocks) {
+        tier.cells += rows;
+        tier.bytes += sizeBytes;
+      }
+    }
+    return [...tiers.values()];
   }
 
   commit(commit: StoreCommit): Promise<void> {
@@ -121,23 +169,76 @@ export class LmdbStore implements BucketStore {
       index.add(address);
       this.#cache.remove(addressName(address));
     }
+    for (const address of staged.removed) {
+      index.remove(address);
+      this.#cache.remove(addressName(address));
+    }
     this.#state = { generation, calendars: staged.calendars, counts: staged.counts, index };
     this.#staged = undefined;
   }
 
+  #revision(seq: number, calendars: readonly string[]): Revision {
+    const key = revisionKey(seq);
+    const bytes = this.#environment.get(this.#environment.revisions, key);
+    if (bytes === undefined) throw damaged(`Revision ${seq}`, "is missing");
+    return decodeRevision(key, bytes, seq, calendars);
+  }
+
+  #readHead(state: StoreState, address: BucketAddress): HeadRecord {
+    return ofBucket(address, () => readHead(this.#environment, state, address));
+  }
+
   #read(state: StoreState, address: BucketAddress, entry: BlockEntry): CellBlock {
+    return ofBucket(address, () => this.#readBlock(state, address, entry));
+  }
+
+  #readBlock(state: StoreState, address: BucketAddress, entry: BlockEntry): CellBlock {
+    const { bytes, what } = this.#bytesOf(state, address, entry);
+    const block = decodeBlock(bytes, what, this.#sourceOf(state, address));
+    if (block.rollup !== entry.rollup || block.count !== entry.rows) throw foreign(what);
+    return block;
+  }
+
+  /** A block may say only that it is the sum of another one of its bucket. */
+  #sourceOf(state: StoreState, address: BucketAddress): SourceOf {
+    return (rollup) => {
+      const entry = this.#entryOf(state, address, rollup);
+      return entry && this.#bytesOf(state, address, entry).bytes;
+    };
+  }
+
+  #entryOf(state: StoreState, address: BucketAddress, rollup: number): BlockEntry | undefined {
+    if (!state.index.has(address)) return undefined;
+    return this.#readHead(state, address).blocks.find((block) => block.rollup === rollup);
+  }
+
+  /** The bytes of a block, which are those that its bucket's head names. */
+  #bytesOf(
+    state: StoreState,
+    address: BucketAddress,
+    entry: BlockEntry,
+  ): { bytes: Uint8Array; what: string } {
     const { calendar, grain, startMs } = address;
     const key = bucketKey(state.calendars.indexOf(calendar), grain, entry.rollup, startMs);
     const bytes = this.#environment.get(this.#environment.buckets, key);
     const what = `Rollup ${entry.rollup} of ${describe(address)}`;
     if (bytes === undefined) throw damaged(what, "is missing");
-    if (bytes.length !== entry.sizeBytes || blockChecksum(bytes, what) !== entry.checksum) {
-      throw damaged(what, "is not the block that its bucket's head names");
-    }
-    const block = decodeBlock(bytes, what);
-    if (block.rollup !== entry.rollup || block.count !== entry.rows) {
-      throw damaged(what, "is not the block that its bucket's head names");
-    }
-    return block;
+    if (bytes.length !== entry.sizeBytes || blockChecksum(bytes, what) !== entry.checksum)
+      throw foreign(what);
+    return { bytes, what };
   }
+}
+
+/** Names the bucket in the error when it is damaged, so that it can be made anew. */
+function ofBucket<T>(bucket: BucketAddress, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
+    throw new TidemarkError(error.code, error.message, { extra: { bucket }, cause: error });
+  }
+}
+
+function foreign(what: string): TidemarkError {
+  return damaged(what, "is not the block that its bucket's head names");
 }

@@ -2,22 +2,57 @@
 import { lstat, mkdir, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { TidemarkError } from "../engine/errors.js";
-import type { Storage } from "../engine/store.js";
-import { Environment, failureOf } from "./environment.js";
+import type { BucketAddress, Storage } from "../engine/store.js";
+import { writeBackup, type BackupManifest, type BackupOptions } from "./backup.js";
+import { DATABASES, Environment, failureOf } from "./environment.js";
+import { closed } from "./errors.js";
 import { LmdbLog } from "./lmdb-log.js";
 import { LmdbStore } from "./lmdb-store.js";
+import type { SegmentLimits } from "./segment-plan.js";
 import { takeLock, type Lock } from "./lock.js";
+import type { Structure } from "./pages-check.js";
+import { LogPort, StorePort } from "./ports.js";
 import { preflight } from "./preflight.js";
+import { Room, type RoomOptions } from "./room.js";
+import { verifyInChild } from "./verify-child.js";
+import type { DamagedRecord } from "./verify.js";
 import { WriteQueue } from "./write-queue.js";
 
 /** Decoded blocks kept in memory: a year of hours of a few thousand blogs' totals, or a week of their viewers. */
 const DEFAULT_CACHE_BYTES = 64 * 1024 * 1024;
 
+/**
+ * After an unclean stop all values of files up to this size are read, about a second's work; of greater ones only
+ * what the store cannot be opened without, so that recovery does not grow with history.
+ */
+const FULL_CHECK_BYTES = 256 * 1024 * 1024;
+
 const DATA_FILE = "data.mdb";
 
-export interface LmdbOptions {
+export interface LmdbOptions extends RoomOptions {
   /** Bytes of decoded blocks kept in memory, 64 MiB by default. */
   readonly cacheBytes?: number;
+  /**
+   * When every record is read and its checksum compared, in a process of its own, before the files are opened here:
+   * `auto` (default) after an unclean stop, of files over 256 MiB without cell blocks and segments, which check
+   * themselves when they are read; `always` all of it at every opening; `never`. The structure of the files is
+   * checked at every opening all the same.
+   */
+  readonly verify?: "auto" | "always" | "never";
+  /** What the log makes one segment of; about a million events by default. */
+  readonly segments?: SegmentLimits;
+}
+
+/** A storage in a directory of its own. */
+export interface LmdbStorage extends Storage {
+  /** Records that were found damaged when it was opened, and without which it could be. */
+  readonly damage: readonly DamagedRecord[];
+  /**
+   * Copies everything, as of one moment, into a directory that is empty or not there, while reads and writes go on.
+   * Resolves when it is on disk. Rejects with `invalid-config` when the directory is in use, `storage-full` or
+   * `storage-failed`.
+   */
+  backup(path: string, options?: BackupOptions): Promise<BackupManifest>;
 }
 
 /** Directories open in this process, by device and inode: LMDB must not open a file twice in one process. */
@@ -30,7 +65,7 @@ const openDirectories = new Set<string>();
  * living process; `storage-damaged` when the files cannot be trusted; `storage-version` when another version of
  * Tidemark wrote them; `storage-full` or `storage-failed` when they cannot be written. Nothing is left open then.
  */
-export async function openLmdb(path: string, options: LmdbOptions = {}): Promise<Storage> {
+export async function openLmdb(path: string, options: LmdbOptions = {}): Promise<LmdbStorage> {
   const directory = resolve(path);
   const { identity, created } = await directoryAt(directory);
   if (openDirectories.has(identity)) {
@@ -41,36 +76,149 @@ export async function openLmdb(path: string, options: LmdbOptions = {}): Promise
   }
   openDirectories.add(identity);
   let lock: Lock | undefined;
-  let environment: Environment | undefined;
   const release = async (): Promise<void> => {
-    await environment?.close();
     await lock?.release();
     openDirectories.delete(identity);
   };
   try {
     lock = await takeLock(directory);
-    await preflight(join(directory, DATA_FILE));
-    const opened = await Environment.open(directory, lock.owner);
-    environment = opened;
-    await syncDirectories(directory, created);
-    return storageOf(opened, options.cacheBytes ?? DEFAULT_CACHE_BYTES, release);
+    const structure = await preflight(join(directory, DATA_FILE));
+    const damage = structure === undefined ? [] : await damageOf(directory, structure, lock, options.verify);
+    return await DirectoryStorage.open({ directory, lock, options, structure, damage, created, release });
   } catch (error) {
     await release();
     throw error instanceof TidemarkError ? error : await failureOf(error, directory, 0);
   }
 }
 
-function storageOf(environment: Environment, cacheBytes: number, release: () => Promise<void>): Storage {
-  const queue = new WriteQueue(environment);
-  const log = new LmdbLog(environment, queue);
-  const store = new LmdbStore(environment, queue, cacheBytes);
-  let closing: Promise<void> | undefined;
-  const close = async (): Promise<void> => {
+async function damageOf(
+  directory: string,
+  { pageSize, pages }: Structure,
+  { isTakenOver }: Lock,
+  verify: LmdbOptions["verify"] = "auto",
+): Promise<readonly DamagedRecord[]> {
+  if (verify === "never" || (verify === "auto" && !isTakenOver)) return [];
+  const withValues = verify === "always" || pages * pageSize <= FULL_CHECK_BYTES;
+  return (await verifyInChild(directory, withValues)).damage;
+}
+
+interface Opening {
+  readonly directory: string;
+  readonly lock: Lock;
+  readonly options: LmdbOptions;
+  readonly structure: Structure | undefined;
+  readonly damage: readonly DamagedRecord[];
+  readonly created: string | undefined;
+  readonly release: () => Promise<void>;
+}
+
+/** What is open now: given up as a whole when it is opened anew. */
+interface Opened {
+  readonly environment: Environment;
+  readonly queue: WriteQueue;
+  readonly log: LmdbLog;
+  readonly store: LmdbStore;
+}
+
+class DirectoryStorage implements LmdbStorage {
+  readonly log: LogPort;
+  readonly store: StorePort;
+  readonly damage: readonly DamagedRecord[];
+  readonly damagedBuckets: readonly BucketAddress[];
+  readonly #opening: Opening;
+  readonly #room: Room;
+  #opened: Opened;
+  #isOpen = true;
+  #closing: Promise<void> | undefined;
+
+  private constructor(opening: Opening, room: Room, opened: Opened) {
+    this.#opening = opening;
+    this.#room = room;
+    this.#opened = opened;
+    this.damage = opening.damage;
+    this.damagedBuckets = opening.damage.flatMap(({ address }) => address ?? []);
+    this.log = new LogPort(opened.log);
+    this.store = new StorePort(opened.store);
+  }
+
+  static async open(opening: Opening): Promise<DirectoryStorage> {
+    const { directory, options, lock, created, structure } = opening;
+    const room = new Room(directory, options);
+    // Databases that are not there are made when they are opened.
+    if (!isComplete(structure)) await room.admitBytes();
+    const environment = Environment.open(directory, room);
+    try {
+      await environment.claim(lock.owner).catch(unlessFull);
+      await syncDirectories(directory, created);
+      await room.layBallast();
+      return new DirectoryStorage(opening, room, openedIn(environment, options));
+    } catch (error) {
+      await environment.close();
+      throw error;
+    }
+  }
+
+  async recover(): Promise<void> {
+    if (this.#closing !== undefined) throw closed();
+    if (this.#isOpen) await this.#shut();
+    const { directory, lock, options } = this.#opening;
+    try {
+      await preflight(join(directory, DATA_FILE));
+      const environment = Environment.open(directory, this.#room);
+      this.#isOpen = true;
+      this.#opened = { ...this.#opened, environment };
+      this.#opened = openedIn(environment, options);
+      // From here on it can be read, whether it can be written or not.
+      this.log.target = this.#opened.log;
+      this.store.target = this.#opened.store;
+      await environment.claim(lock.owner);
+      await this.#room.layBallast();
+    } catch (error) {
+      throw error instanceof TidemarkError ? error : await failureOf(error, directory, 0);
+    }
+  }
+
+  async backup(path: string, options: BackupOptions = {}): Promise<BackupManifest> {
+    if (!this.#isOpen) throw closed();
+    return await writeBackup(this.#opened.environment, path, options);
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    if (this.#isOpen) await this.#shut();
+    await this.#opening.release();
+  }
+
+  async #shut(): Promise<void> {
+    const { store, queue, environment } = this.#opened;
     await store.idle();
     await queue.close();
-    await release();
-  };
-  return { log, store, close: () => (closing ??= close()) };
+    this.#isOpen = false;
+    await environment.close();
+  }
+}
+
+/** Whether all databases are there; lmdb-js ends their names with a zero byte. */
+function isComplete(structure: Structure | undefined): boolean {
+  return structure !== undefined && DATABASES.every((name) => structure.databases.has(`${name}\0`));
+}
+
+/** What is stored can be read all the same; the first write tries again. */
+function unlessFull(error: unknown): void {
+  if (!(error instanceof TidemarkError) || error.code !== "storage-full") throw error;
+}
+
+/** Throws `storage-damaged` when records or buckets are missing. */
+function openedIn(
+  environment: Environment,
+  { cacheBytes = DEFAULT_CACHE_BYTES, segments }: LmdbOptions,
+): Opened {
+  const queue = new WriteQueue(environment);
+  const log = new LmdbLog(environment, queue, segments === undefined ? {} : { limits: segments });
+  return { environment, queue, log, store: new LmdbStore(environment, queue, cacheBytes) };
 }
 
 interface Directory {

@@ -18,6 +18,8 @@ export interface Owner {
 
 export interface Lock {
   readonly owner: Owner;
+  /** The lock of one who never released it was there: the files were not closed. */
+  readonly isTakenOver: boolean;
   release(): Promise<void>;
 }
 
@@ -29,7 +31,8 @@ export interface Lock {
 export async function takeLock(directory: string): Promise<Lock> {
   const path = join(directory, LOCK_FILE);
   const owner = await self();
-  const holder = await readOwner(path);
+  const before = await readFile(path, "utf8").catch(() => undefined);
+  const holder = before === undefined ? undefined : parseOwner(before);
   if (holder !== undefined && (await isAlive(holder, owner))) {
     throw new TidemarkError(
       "invalid-config",
@@ -40,6 +43,7 @@ export async function takeLock(directory: string): Promise<Lock> {
   await writeFile(path, text, { mode: 0o600 }).catch(unlessFull);
   return {
     owner,
+    isTakenOver: before !== undefined,
     async release() {
       const now = await readFile(path, "utf8").catch(() => "");
       if (now === text) await rm(path, { force: true });
@@ -58,9 +62,16 @@ async function self(): Promise<Owner> {
   return { pid, host: hostname(), ...(known && { started: known.started }) };
 }
 
-async function readOwner(path: string): Promise<Owner | undefined> {
+/** The living process that has a directory open, or undefined. */
+export async function livingOwner(directory: string): Promise<Owner | undefined> {
+  const text = await readFile(join(directory, LOCK_FILE), "utf8").catch(() => undefined);
+  const holder = text === undefined ? undefined : parseOwner(text);
+  return holder !== undefined && (await isAlive(holder, await self())) ? holder : undefined;
+}
+
+function parseOwner(text: string): Owner | undefined {
   try {
-    const { pid, host, started } = JSON.parse(await readFile(path, "utf8")) as Partial<Owner>;
+    const { pid, host, started } = JSON.parse(text) as Partial<Owner>;
     if (typeof pid !== "number" || !Number.isInteger(pid) || pid < 1) return undefined;
     return { pid, host: String(host), ...(started === undefined ? {} : { started }) };
   } catch {

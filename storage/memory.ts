@@ -1,19 +1,25 @@
 /** A storage without files, for engines whose past may be lost, and for tests. */
 import type { Grain } from "../engine/calendar/grain.js";
-import type { EventLog, LogEntry, LogRecord, Position } from "../engine/log.js";
+import type { LogRecord, Position } from "../engine/log.js";
 import {
   addressName,
+  tierName,
   type BucketAddress,
   type BucketHead,
   type BucketStore,
   type CellBlock,
+  type Revision,
   type Storage,
   type StoreCommit,
   type StoreMeta,
+  type TierSize,
 } from "../engine/store.js";
+import { sizeOfBlock } from "./block-cache.js";
 import { BucketIndex } from "./bucket-index.js";
 import { checkBlock, checkCommit } from "./checks.js";
-import { closed, overtaken } from "./errors.js";
+import { closed, damaged } from "./errors.js";
+import { MemoryLog, type LogDisk } from "./memory-log.js";
+import { SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
 
 interface Bucket {
   readonly head: BucketHead;
@@ -25,23 +31,31 @@ interface Bucket {
  * What outlives a `Storage`: everything that was acknowledged. Whoever opens it again takes it over, and what the
  * storage before still had under way is lost, as in a crash.
  */
-class MemoryDisk {
-  /** Record i is at position `first + i`. */
+class MemoryDisk implements LogDisk {
   readonly records: LogRecord[] = [];
+  readonly limits: SegmentLimits;
+  readonly segmentEnds: Position[] = [];
   first: Position = 1;
+  completeFrom = Number.NEGATIVE_INFINITY;
   meta: StoreMeta | undefined;
   readonly values = new Map<number, string[]>();
   readonly remembered = new Map<number, Uint32Array>();
   readonly index = new BucketIndex();
   readonly buckets = new Map<string, Bucket>();
+  readonly revisions: Revision[] = [];
   /** Who may write and read. */
   owner: object | undefined;
+
+  constructor(limits: SegmentLimits) {
+    this.limits = limits;
+  }
 }
 
 export type { MemoryDisk };
 
-export function createMemoryDisk(): MemoryDisk {
-  return new MemoryDisk();
+/** `limits` says what the log makes of one segment. */
+export function createMemoryDisk(limits: SegmentLimits = SEGMENT_LIMITS): MemoryDisk {
+  return new MemoryDisk(limits);
 }
 
 /** Opens a disk, a new one by default. Records and blocks are kept as they are given, not copied. */
@@ -50,6 +64,7 @@ export function openMemory(disk: MemoryDisk = createMemoryDisk()): Storage {
   return {
     log: new MemoryLog(session),
     store: new MemoryStore(session),
+    recover: () => Promise.resolve(),
     close: () => session.close(),
   };
 }
@@ -89,54 +104,6 @@ class Session {
   }
 }
 
-class MemoryLog implements EventLog {
-  readonly #session: Session;
-  /** Position given out last. */
-  #last: Position;
-
-  constructor(session: Session) {
-    this.#session = session;
-    this.#last = this.head;
-  }
-
-  get head(): Position {
-    const { first, records } = this.#session.disk;
-    return first + records.length - 1;
-  }
-
-  get first(): Position {
-    return this.#session.disk.first;
-  }
-
-  append(record: LogRecord): Promise<Position> {
-    const position = ++this.#last;
-    return this.#session.later(({ records }) => {
-      records.push(record);
-      return position;
-    });
-  }
-
-  read(from: Position): AsyncIterable<LogEntry> {
-    return this.#entries(Math.max(from, this.first), this.head);
-  }
-
-  trim(before: Position): Promise<void> {
-    return this.#session.later((disk) => {
-      const count = Math.max(0, Math.min(before, this.head + 1) - disk.first);
-      disk.records.splice(0, count);
-      disk.first += count;
-    });
-  }
-
-  async *#entries(from: Position, head: Position): AsyncGenerator<LogEntry> {
-    for (let position = from; position <= head; position++) {
-      const { first, records } = this.#session.disk;
-      if (position < first) throw overtaken(position);
-      yield { position, record: records[position - first]! };
-    }
-  }
-}
-
 class MemoryStore implements BucketStore {
   readonly #session: Session;
 
@@ -172,6 +139,10 @@ class MemoryStore implements BucketStore {
     return this.#disk.buckets.get(addressName(address))?.blocks.get(rollup);
   }
 
+  blockWith(address: BucketAddress, rollup: number): CellBlock | undefined {
+    return this.block(address, rollup);
+  }
+
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
     return this.#disk.index.starts(calendar, grain, fromMs, toMs);
   }
@@ -180,9 +151,39 @@ class MemoryStore implements BucketStore {
     return this.#disk.index.addresses();
   }
 
+  check(address: BucketAddress): void {
+    if (!this.#disk.index.has(address)) throw damaged(`The bucket ${addressName(address)}`, "is missing");
+  }
+
+  lastRevision(): number {
+    return this.#disk.revisions.length;
+  }
+
+  revisions(after: number, limit: number): Revision[] {
+    return this.#disk.revisions.slice(after, after + limit);
+  }
+
+  sizes(): TierSize[] {
+    const tiers = new Map<string, TierSize>();
+    for (const address of this.#disk.index.addresses()) {
+      const { calendar, grain } = address;
+      const name = tierName(calendar, grain);
+      const tier = tiers.get(name) ?? { calendar, grain, buckets: 0, cells: 0, bytes: 0 };
+      const blocks = [...this.#disk.buckets.get(addressName(address))!.blocks.values()];
+      const cells = blocks.reduce((sum, { count }) => sum + count, tier.cells);
+      const bytes = blocks.reduce((sum, block) => sum + sizeOfBlock(block), tier.bytes);
+      tiers.set(name, { calendar, grain, buckets: tier.buckets + 1, cells, bytes });
+    }
+    return [...tiers.values()];
+  }
+
   commit(commit: StoreCommit): Promise<void> {
     return this.#session.later((disk) => {
-      checkCommit(commit, this.generation(), (dimension) => disk.values.get(dimension)?.length ?? 0);
+      checkCommit(commit, {
+        generation: this.generation(),
+        lastRevision: disk.revisions.length,
+        valuesOf: (dimension) => disk.values.get(dimension)?.length ?? 0,
+      });
       for (const { blocks } of commit.buckets) for (const block of blocks) checkBlock(block);
       apply(disk, commit);
     });
@@ -207,6 +208,11 @@ function apply(disk: MemoryDisk, commit: StoreCommit): void {
   for (const { dimension, subjects, ids } of commit.remembered) {
     disk.remembered.set(dimension, updated(disk.remembered.get(dimension), subjects, ids));
   }
+  for (const address of commit.removed) {
+    disk.buckets.delete(addressName(address));
+    disk.index.remove(address);
+  }
+  disk.revisions.push(...commit.revisions);
   disk.meta = commit.meta;
 }
 

@@ -5,7 +5,7 @@ import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
 import { bucketKey, HEAD, headRange, metaKey, startOf } from "./keys.js";
 import { decodeHead, decodeMeta, decodeNumber, decodeTexts } from "./store-codec.js";
-import type { Counts, HeadRecord, MetaRecord } from "./store-codec.js";
+import { NO_REVISIONS, type Counts, type HeadRecord, type MetaRecord } from "./store-codec.js";
 
 export const META_KEY = metaKey("meta");
 export const GENERATION_KEY = metaKey("generation");
@@ -20,7 +20,7 @@ export interface StoreState {
   readonly index: BucketIndex;
 }
 
-const EMPTY_COUNTS: Counts = { buckets: 0, values: [], rememberedPages: [] };
+const EMPTY_COUNTS: Counts = { buckets: 0, values: [], rememberedPages: [], revisions: NO_REVISIONS };
 
 /** Throws `storage-damaged` when buckets are missing. */
 export function loadState(environment: Environment): StoreState {

@@ -1,5 +1,6 @@
 /** The bytes of everything in the store but cell blocks: FORMAT.md. */
-import type { BucketHead, StoreMeta } from "../engine/store.js";
+import { GRAINS } from "../engine/calendar/grain.js";
+import type { BucketHead, Incomplete, Revision, RevisionReason, StoreMeta } from "../engine/store.js";
 import type { ByteReader, ByteWriter } from "./bytes.js";
 import { frame, unframe, type RecordKind } from "./frame.js";
 
@@ -22,6 +23,8 @@ export interface Counts {
   readonly values: readonly number[];
   /** Per dimension: pages of remembered ids. */
   readonly rememberedPages: readonly number[];
+  /** Numbers of the revisions that are kept: from the first to before the next. */
+  readonly revisions: { readonly first: number; readonly next: number };
 }
 
 export interface MetaRecord {
@@ -35,10 +38,15 @@ export const PAGE_VALUES = 256;
 export const PAGE_SUBJECTS = 1024;
 
 const HEAD: RecordKind = { magic: 0x48, version: 1 };
-const META: RecordKind = { magic: 0x4d, version: 1 };
+/** Version 1 had neither reach nor revisions. */
+const META: RecordKind = { magic: 0x4d, version: 2, oldest: 1 };
 const NUMBER: RecordKind = { magic: 0x4e, version: 1 };
 const TEXTS: RecordKind = { magic: 0x54, version: 1 };
 const IDS: RecordKind = { magic: 0x49, version: 1 };
+const REVISION: RecordKind = { magic: 0x52, version: 1 };
+
+/** By the number that stands for them. */
+const REASONS: readonly RevisionReason[] = ["late", "backfill", "repair"];
 
 /** Least bytes of a block's entry in a head: rollup, rows, size, checksum. */
 const LEAST_ENTRY_BYTES = 7;
@@ -78,31 +86,79 @@ export function encodeMeta(key: Uint8Array, { meta, counts }: MetaRecord): Uint8
     writer.varint(meta.position);
     writer.f64(meta.watermark);
     writer.varint(meta.dedupeFrom);
-    const sealed = Object.entries(meta.sealedUntil);
-    writer.varint(sealed.length);
-    for (const [calendar, until] of sealed) {
-      writer.text(calendar);
-      writer.f64(until);
-    }
+    writeInstants(writer, meta.sealedUntil);
     writer.varint(counts.buckets);
     writeVarints(writer, counts.values);
     writeVarints(writer, counts.rememberedPages);
+    writeInstants(writer, meta.reach);
+    writeIncomplete(writer, meta.incomplete);
+    writer.varint(counts.revisions.first);
+    writer.varint(counts.revisions.next);
   });
 }
 
 export function decodeMeta(key: Uint8Array, bytes: Uint8Array): MetaRecord {
-  return unframe(META, key, bytes, "The store's meta record", (reader) => {
+  return unframe(META, key, bytes, "The store's meta record", (reader, version) => {
     const schema = reader.text();
     const generation = reader.varint();
     const position = reader.varint();
     const watermark = reader.f64();
     const dedupeFrom = reader.varint();
-    const sealed: [string, number][] = [];
-    for (let left = reader.count(9); left > 0; left--) sealed.push([reader.text(), reader.f64()]);
-    const sealedUntil = Object.fromEntries(sealed);
+    const sealedUntil = readInstants(reader);
     const buckets = reader.varint();
-    const counts = { buckets, values: readVarints(reader), rememberedPages: readVarints(reader) };
-    return { meta: { schema, generation, position, watermark, sealedUntil, dedupeFrom }, counts };
+    const values = readVarints(reader);
+    const rememberedPages = readVarints(reader);
+    const reach = version === 1 ? {} : readInstants(reader);
+    const incomplete = version === 1 ? [] : readIncomplete(reader);
+    const revisions = version === 1 ? NO_REVISIONS : { first: reader.varint(), next: reader.varint() };
+    const counts = { buckets, values, rememberedPages, revisions };
+    const meta = { schema, generation, position, watermark, sealedUntil, dedupeFrom, reach, incomplete };
+    return { meta, counts };
+  });
+}
+
+export const NO_REVISIONS: Counts["revisions"] = { first: 1, next: 1 };
+
+/** `calendars`: the names that stand for numbers in keys. */
+export function encodeRevision(
+  key: Uint8Array,
+  revision: Revision,
+  calendars: readonly string[],
+): Uint8Array {
+  const { at, address, position, views, created, cells } = revision;
+  return frame(REVISION, key, (writer) => {
+    writer.f64(at);
+    writer.varint(calendars.indexOf(address.calendar));
+    writer.u8(GRAINS.indexOf(address.grain));
+    writer.f64(address.startMs);
+    writer.varint(revision.revision);
+    writer.u8(REASONS.indexOf(revision.reason));
+    writer.varint(position);
+    writer.f64(views);
+    writer.f64(created);
+    writer.varint(cells);
+  });
+}
+
+export function decodeRevision(
+  key: Uint8Array,
+  bytes: Uint8Array,
+  seq: number,
+  calendars: readonly string[],
+): Revision {
+  return unframe(REVISION, key, bytes, `Revision ${seq}`, (reader) => {
+    const at = reader.f64();
+    const calendar = calendars[reader.varint()];
+    const grain = GRAINS[reader.u8()];
+    const startMs = reader.f64();
+    const revision = reader.varint();
+    const reason = REASONS[reader.u8()];
+    if (calendar === undefined || grain === undefined || reason === undefined) throw reader.broken();
+    const address = { calendar, grain, startMs };
+    const position = reader.varint();
+    const views = reader.f64();
+    const created = reader.f64();
+    return { seq, at, address, revision, reason, position, views, created, cells: reader.varint() };
   });
 }
 
@@ -144,6 +200,40 @@ export function decodeIds(key: Uint8Array, bytes: Uint8Array, what: string): Uin
     for (let i = 0; i < PAGE_SUBJECTS; i++) ids[i] = reader.varint();
     return ids;
   });
+}
+
+function writeInstants(writer: ByteWriter, instants: Readonly<Record<string, number>>): void {
+  const entries = Object.entries(instants);
+  writer.varint(entries.length);
+  for (const [name, ms] of entries) {
+    writer.text(name);
+    writer.f64(ms);
+  }
+}
+
+function readInstants(reader: ByteReader): Record<string, number> {
+  const entries: [string, number][] = [];
+  for (let left = reader.count(9); left > 0; left--) entries.push([reader.text(), reader.f64()]);
+  return Object.fromEntries(entries);
+}
+
+/** The empty text stands for every tier. */
+function writeIncomplete(writer: ByteWriter, list: readonly Incomplete[]): void {
+  writer.varint(list.length);
+  for (const { tier, fromMs, toMs } of list) {
+    writer.text(tier ?? "");
+    writer.f64(fromMs);
+    writer.f64(toMs);
+  }
+}
+
+function readIncomplete(reader: ByteReader): Incomplete[] {
+  const list: Incomplete[] = [];
+  for (let left = reader.count(17); left > 0; left--) {
+    const tier = reader.text();
+    list.push({ tier: tier === "" ? null : tier, fromMs: reader.f64(), toMs: reader.f64() });
+  }
+  return list;
 }
 
 function writeVarints(writer: ByteWriter, values: readonly number[]): void {

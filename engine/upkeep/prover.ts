@@ -4,7 +4,7 @@ import { TidemarkError } from "../errors.js";
 import { isCut, partsOf } from "../hot/parts.js";
 import type { Position } from "../log.js";
 import { countRows, mergeByRollup, storedBlocks } from "../hot/seal.js";
-import { UTC_CALENDAR, type BucketAddress, type CellBlock } from "../store.js";
+import { UTC_CALENDAR, tierName, type BucketAddress, type CellBlock, type Incomplete } from "../store.js";
 import type { Findings } from "./findings.js";
 import { readable, type Ground } from "./ground.js";
 import { recomputeQuarters } from "./recompute.js";
@@ -80,17 +80,8 @@ export class Prover {
   ): BucketAddress[] | undefined {
     if (grain === "quarter") throw new Error("BUG: quarters are made of raw events");
     const { buckets, store } = this.#ground;
-    const isKept = (calendar: string, finer: Grain): boolean => startMs >= buckets.reachOf(calendar, finer);
-    const needs: readonly (readonly [string, Grain])[] =
-      grain === "hour"
-        ? [[UTC_CALENDAR, "quarter"]]
-        : grain === "day"
-          ? [
-              [UTC_CALENDAR, "hour"],
-              ...(isCutDay(zone, startMs, endMs) ? [[UTC_CALENDAR, "quarter"] as const] : []),
-            ]
-          : [[zone.name, grain === "year" ? "month" : "day"]];
-    if (!needs.every(([calendar, finer]) => isKept(calendar, finer))) return undefined;
+    const tiers = partTiers(zone, { calendar: zone.name, grain, startMs }, endMs);
+    if (!tiers.every(([calendar, finer]) => startMs >= buckets.reachOf(calendar, finer))) return undefined;
     const existing = (calendar: string, finer: Grain): BucketAddress[] => {
       const starts = new Set(store.starts(calendar, finer, startMs, endMs));
       for (const other of others) {
@@ -100,6 +91,17 @@ export class Prover {
       return Array.from(starts, (start) => ({ calendar, grain: finer, startMs: start }));
     };
     return [...partsOf(zone, grain, existing)];
+  }
+
+  /** Did damage take some of the parts? Then a bucket that is still whole must not be held against the rest. */
+  lacksParts(zone: Zone, address: BucketAddress, endMs: number, also: readonly Incomplete[] = []): boolean {
+    const tiers = new Set(
+      partTiers(zone, address, endMs).map(([calendar, grain]) => tierName(calendar, grain)),
+    );
+    return [...this.#ground.buckets.incomplete, ...also].some(
+      ({ tier, fromMs, toMs }) =>
+        tier !== null && tiers.has(tier) && fromMs < endMs && toMs > address.startMs,
+    );
   }
 
   async #someQuarters(fromMs: number, toMs: number, findings: Findings): Promise<void> {
@@ -138,7 +140,7 @@ export class Prover {
     const stored = this.#read(address, findings);
     if (stored === undefined) return 1;
     const parts = this.partsOf(zone, address, endMs);
-    if (parts === undefined) {
+    if (parts === undefined || this.lacksParts(zone, address, endMs)) {
       if (stored.length > 0) findings.unproven++;
       return countRows(stored);
     }
@@ -179,6 +181,32 @@ export class Prover {
 
 function quarterAt(startMs: number): BucketAddress {
   return { calendar: UTC_CALENDAR, grain: "quarter", startMs };
+}
+
+/** The tiers that a coarse bucket is made from. */
+function partTiers(
+  zone: Zone,
+  { grain, startMs }: BucketAddress,
+  endMs: number,
+): readonly (readonly [string, Grain])[] {
+  switch (grain) {
+    case "quarter":
+      throw new Error("BUG: quarters are made of raw events");
+    case "hour":
+      return [[UTC_CALENDAR, "quarter"]];
+    case "day":
+      return isCutDay(zone, startMs, endMs)
+        ? [
+            [UTC_CALENDAR, "hour"],
+            [UTC_CALENDAR, "quarter"],
+          ]
+        : [[UTC_CALENDAR, "hour"]];
+    case "week":
+    case "month":
+      return [[zone.name, "day"]];
+    case "year":
+      return [[zone.name, "month"]];
+  }
 }
 
 function isCutDay(zone: Zone, startMs: number, endMs: number): boolean {

@@ -56,6 +56,8 @@ class Repair {
   readonly removed: BucketAddress[] = [];
   readonly revisions: Omit<Revision, "seq">[] = [];
   readonly lost: Incomplete[] = [];
+  /** By name, those of which nothing is left included. */
+  readonly #made = new Map<string, readonly CellBlock[]>();
   readonly #ground: Ground;
   readonly #prover: Prover;
 
@@ -66,12 +68,13 @@ class Repair {
 
   /** The blocks of the bucket made anew; what it is made of is made anew too where it cannot be read. */
   async make(address: BucketAddress): Promise<readonly CellBlock[]> {
-    const known = this.replaced.get(addressName(address));
-    if (known !== undefined) return known.blocks;
+    const known = this.#made.get(addressName(address));
+    if (known !== undefined) return known;
     const zone = this.#zoneOf(address);
     const endMs =
       address.grain === "quarter" ? address.startMs + QUARTER_MS : zone.endOf(address.grain, address.startMs);
     const blocks = await this.#blocksOf(address, zone, endMs);
+    this.#made.set(addressName(address), blocks);
     this.#replace(address, blocks);
     await this.#ground.pause(countRows(blocks));
     return blocks;
@@ -79,24 +82,27 @@ class Repair {
 
   async #blocksOf(address: BucketAddress, zone: Zone, endMs: number): Promise<CellBlock[]> {
     const parts =
-      address.grain === "quarter" ? undefined : this.#prover.partsOf(zone, address, endMs, this.#made());
+      address.grain === "quarter"
+        ? undefined
+        : this.#prover.partsOf(zone, address, endMs, this.#replacements());
     if (parts === undefined) return await this.#fromRaw(address, endMs);
     const blocks: CellBlock[] = [];
     for (const part of parts) blocks.push(...(this.#read(part) ?? (await this.make(part))));
+    // What its parts lack, it lacks too.
+    if (this.#prover.lacksParts(zone, address, endMs, this.lost)) this.#lose(address, endMs);
     return mergeByRollup(blocks);
   }
 
-  *#made(): Generator<BucketAddress> {
+  *#replacements(): Generator<BucketAddress> {
     for (const { address } of this.replaced.values()) yield address;
   }
 
   /** As much as raw has; where it does not have all, that is told. */
-  async #fromRaw({ calendar, grain, startMs }: BucketAddress, endMs: number): Promise<CellBlock[]> {
+  async #fromRaw(address: BucketAddress, endMs: number): Promise<CellBlock[]> {
+    const { startMs } = address;
     const { log, buckets } = this.#ground;
     const { schema, dictionaries } = buckets;
-    if (!this.#prover.hasRaw(startMs, endMs)) {
-      this.lost.push({ tier: tierName(calendar, grain), fromMs: startMs, toMs: endMs });
-    }
+    if (!this.#prover.hasRaw(startMs, endMs)) this.#lose(address, endMs);
     let blocks: CellBlock[] = [];
     for (let from = startMs; from < endMs; from += HOUR_MS) {
       const to = Math.min(endMs, from + HOUR_MS);
@@ -105,6 +111,10 @@ class Repair {
       blocks = mergeByRollup([...blocks, ...[...quarters.values()].flat()]);
     }
     return blocks;
+  }
+
+  #lose({ calendar, grain, startMs }: BucketAddress, endMs: number): void {
+    this.lost.push({ tier: tierName(calendar, grain), fromMs: startMs, toMs: endMs });
   }
 
   #replace(address: BucketAddress, blocks: readonly CellBlock[]): void {
@@ -125,8 +135,8 @@ class Repair {
   /** Undefined when the bucket cannot be read. */
   #read(address: BucketAddress): readonly CellBlock[] | undefined {
     const { store, buckets } = this.#ground;
-    const known = this.replaced.get(addressName(address));
-    if (known !== undefined) return known.blocks;
+    const known = this.#made.get(addressName(address));
+    if (known !== undefined) return known;
     return readable(() => {
       if (store.head(address) === undefined) return [];
       store.check(address);

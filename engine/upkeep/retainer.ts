@@ -167,7 +167,7 @@ export class Retainer {
     if (dryRun) return expiry;
     const blocked = await this.#prove(tier, starts[0]!, beforeMs);
     if (blocked !== null) return { ...expiry, blocked };
-    await this.#giveUp(tier, starts, beforeMs);
+    await this.#giveUp(tier, beforeMs);
     return expiry;
   }
 
@@ -211,17 +211,19 @@ export class Retainer {
     return blockedBy(findings);
   }
 
-  async #giveUp(tier: Tier, starts: Float64Array, beforeMs: number): Promise<void> {
-    const { committer, archive } = this.#options;
-    const { calendar, grain } = tier;
+  async #giveUp({ calendar, grain }: Tier, beforeMs: number): Promise<void> {
+    const { committer, archive, ground } = this.#options;
     const reach = { [tierName(calendar, grain)]: beforeMs };
-    for (let at = 0; at < starts.length; at += REMOVED_PER_COMMIT) {
-      const removed = Array.from(starts.subarray(at, at + REMOVED_PER_COMMIT), (startMs): BucketAddress => ({
+    // A commit that runs meanwhile may write some anew, as long as the reach has not moved.
+    for (let isFirst = true; ; isFirst = false) {
+      const starts = ground.store.starts(calendar, grain, Number.NEGATIVE_INFINITY, beforeMs);
+      if (starts.length === 0 && !isFirst) return;
+      const removed = Array.from(starts.subarray(0, REMOVED_PER_COMMIT), (startMs): BucketAddress => ({
         calendar,
         grain,
         startMs,
       }));
-      if (archive !== undefined) await archive.write(this.#chunkOf(removed));
+      if (archive !== undefined && removed.length > 0) await archive.write(this.#chunkOf(removed));
       await committer.exclusively((commit) => commit({ reach, removed }));
     }
   }

@@ -15,6 +15,9 @@ import { Prover } from "./prover.js";
 import { Repairer, type Repaired } from "./repairer.js";
 import { Retainer, type Expiry } from "./retainer.js";
 
+/** Buckets made anew in one transaction: commits wait for it. */
+const HEALED_AT_ONCE = 200;
+
 export interface UpkeepOptions {
   readonly storage: Storage;
   readonly buckets: Buckets;
@@ -46,8 +49,9 @@ export class Upkeep {
   readonly #retainer: Retainer;
   #last: Promise<unknown> = Promise.resolve();
   #isClosed = false;
-  /** Buckets on their way to be made anew. */
-  readonly #healing = new Set<string>();
+  /** Buckets that are to be made anew. */
+  readonly #sick = new Map<string, BucketAddress>();
+  #healing: Promise<void> | undefined;
   /** The day that the background looks at next; goes backwards, and begins anew at the end. */
   #nextDayMs = Number.NEGATIVE_INFINITY;
   #nextAt: number;
@@ -92,18 +96,11 @@ export class Upkeep {
     return await this.#alone(() => dayRoots(this.#ground, fromMs, toMs));
   }
 
-  /** Makes a bucket anew that could not be read. */
-  async heal(address: BucketAddress): Promise<void> {
-    const name = addressName(address);
-    if (this.#healing.has(name) || !this.#isKnown(address)) return;
-    this.#healing.add(name);
-    try {
-      await this.#alone(() => this.#repairer.repair([address]));
-    } catch (error) {
-      this.#lastError = error as Error;
-    } finally {
-      this.#healing.delete(name);
-    }
+  /** Makes a bucket anew that could not be read, together with others that are found meanwhile. */
+  heal(address: BucketAddress): void {
+    if (!this.#isKnown(address)) return;
+    this.#sick.set(addressName(address), address);
+    this.#healing ??= this.#heal();
   }
 
   /** What is to be done now and then: retention, and one day compared. Failures are kept in `lastError`. */
@@ -175,6 +172,23 @@ export class Upkeep {
       this.#nextDayMs < utc.startOf("day", first) || this.#nextDayMs > newest ? newest : this.#nextDayMs;
     this.#nextDayMs = utc.startOf("day", day - 1);
     await this.reconcile(day, utc.endOf("day", day), false);
+  }
+
+  async #heal(): Promise<void> {
+    try {
+      while (this.#sick.size > 0) await this.#alone(() => this.#repairer.repair(this.#takeSick()));
+    } catch (error) {
+      this.#sick.clear();
+      this.#lastError = error as Error;
+    } finally {
+      this.#healing = undefined;
+    }
+  }
+
+  #takeSick(): BucketAddress[] {
+    const taken = [...this.#sick.values()].slice(0, HEALED_AT_ONCE);
+    for (const address of taken) this.#sick.delete(addressName(address));
+    return taken;
   }
 
   #isKnown({ calendar }: BucketAddress): boolean {

@@ -29,6 +29,10 @@ export async function serve(args: readonly string[]): Promise<void> {
     origins,
     storage: data,
     archive: config.archive,
+    room: {
+      ballastBytes: config.ballastBytes,
+      ...(config.maxBytes === undefined ? {} : { maxBytes: config.maxBytes }),
+    },
     logger: loggerOptions(config),
   });
   closeOnSignal(server);

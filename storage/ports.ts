@@ -1,0 +1,129 @@
+/** The ports of a storage that is opened anew while the engine holds them: they hand on to what is open now. */
+import type { Grain } from "../engine/calendar/grain.js";
+import type { EventLog, LogClaims, LogEntry, LogGap, LogRecord, LogSizes, Position } from "../engine/log.js";
+import type {
+  BucketAddress,
+  BucketHead,
+  BucketStore,
+  CellBlock,
+  Revision,
+  StoreCommit,
+  StoreMeta,
+  TierSize,
+} from "../engine/store.js";
+
+export class LogPort implements EventLog {
+  target: EventLog;
+
+  constructor(target: EventLog) {
+    this.target = target;
+  }
+
+  get head(): Position {
+    return this.target.head;
+  }
+
+  get first(): Position {
+    return this.target.first;
+  }
+
+  get completeFrom(): number {
+    return this.target.completeFrom;
+  }
+
+  append(record: LogRecord): Promise<Position> {
+    return this.target.append(record);
+  }
+
+  gaps(): readonly LogGap[] {
+    return this.target.gaps();
+  }
+
+  read(from: Position): AsyncIterable<LogEntry> {
+    return this.target.read(from);
+  }
+
+  readRange(fromMs: number, toMs: number): AsyncIterable<LogEntry> {
+    return this.target.readRange(fromMs, toMs);
+  }
+
+  claims(from: Position): AsyncIterable<LogClaims> {
+    return this.target.claims(from);
+  }
+
+  compact(before: Position): Promise<void> {
+    return this.target.compact(before);
+  }
+
+  trim(before: Position): Promise<void> {
+    return this.target.trim(before);
+  }
+
+  sizes(): LogSizes {
+    return this.target.sizes();
+  }
+}
+
+export class StorePort implements BucketStore {
+  target: BucketStore;
+
+  constructor(target: BucketStore) {
+    this.target = target;
+  }
+
+  meta(): StoreMeta | undefined {
+    return this.target.meta();
+  }
+
+  generation(): number {
+    return this.target.generation();
+  }
+
+  values(dimension: number): string[] {
+    return this.target.values(dimension);
+  }
+
+  remembered(dimension: number): Uint32Array {
+    return this.target.remembered(dimension);
+  }
+
+  head(address: BucketAddress): BucketHead | undefined {
+    return this.target.head(address);
+  }
+
+  block(address: BucketAddress, rollup: number): CellBlock | undefined {
+    return this.target.block(address, rollup);
+  }
+
+  blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined {
+    return this.target.blockWith(address, rollup, key);
+  }
+
+  starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
+    return this.target.starts(calendar, grain, fromMs, toMs);
+  }
+
+  addresses(): Iterable<BucketAddress> {
+    return this.target.addresses();
+  }
+
+  check(address: BucketAddress): void {
+    this.target.check(address);
+  }
+
+  lastRevision(): number {
+    return this.target.lastRevision();
+  }
+
+  revisions(after: number, limit: number): Revision[] {
+    return this.target.revisions(after, limit);
+  }
+
+  sizes(): TierSize[] {
+    return this.target.sizes();
+  }
+
+  commit(commit: StoreCommit): Promise<void> {
+    return this.target.commit(commit);
+  }
+}
