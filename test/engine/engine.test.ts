@@ -21,7 +21,9 @@ function memoryDisk(): Disk {
 }
 
 function open(options: WorldOptions = {}, nowMs = NOON_MS): Promise<World> {
-  return World.open(memoryDisk(), nowMs, options);
+  // These tests let years pass; what retention gives up is the business of upkeep.test.ts.
+  const retention = { raw: null, quarter: null, hour: null, day: null };
+  return World.open(memoryDisk(), nowMs, { retention, ...options });
 }
 
 function view(ts: number, more: Partial<PlainEvent> = {}): PlainEvent {
@@ -89,9 +91,9 @@ t.test("the clock moves the watermark of an idle source, and only then", async (
 
 t.test("watermark: restored, observed, never backwards", async (t) => {
   const watermark = new Watermark(1000);
-  watermark.restore(0);
+  watermark.restore(0, 0);
   t.equal(watermark.ms, Number.NEGATIVE_INFINITY, "0 is nothing");
-  watermark.restore(500);
+  watermark.restore(500, 0);
   watermark.observe(400, 10_000);
   t.equal(watermark.ms, 500);
   t.equal(watermark.advance(10_999), 500);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -214,6 +214,82 @@ t.test("what the server prints to do next works as printed, and is there after a
   const again = await startServer({ storage: data });
   t.same(again.engine.query(JSON.parse(VIEWS) as never).results[0]?.metrics, [1]);
   await again.close();
+});
+
+t.test("every command has a help of its own, and says what is wrong with what it is given", async (t) => {
+  const run = async (...args: string[]): Promise<{ code: number | string; output: string }> => {
+    const program = Program.typescript(t, "server/main.ts", args);
+    return { code: await program.ended, output: program.output };
+  };
+  const cases: [args: string[], code: number, output: RegExp][] = [
+    [["--help"], 0, /Usage: tidemark[\s\S]*--port[\s\S]*Commands[\s\S]*backup[\s\S]*repair/],
+    [["serve", "--version"], 0, /^\d+\.\d+\.\d+\n$/],
+    [["backup", "--help"], 0, /Usage: tidemark backup \[--data FOLDER\] --to FOLDER \[--compact\]/],
+    [["restore", "-h"], 0, /^tidemark restore: /],
+    [["bakcup"], 1, /^tidemark bakcup was not done\. There is no command "bakcup"\. Try --help\.\n$/],
+    [["backup"], 1, /--to is needed/],
+    [["verify", "--deep"], 1, /--deep/],
+    [["verify", "--data", folder(t)], 1, /There is no store in .*; give the right directory\.\n$/],
+    [["repair", "--data", folder(t)], 1, /There is no store/],
+    [["restore", "--from", folder(t), "--data", folder(t)], 1, /no tidemark-backup\.json/],
+  ];
+  const results = await Promise.all(cases.map(([args]) => run(...args)));
+  for (const [i, [args, code, output]] of cases.entries()) {
+    t.equal(results[i]!.code, code, args.join(" "));
+    t.match(results[i]!.output, output, args.join(" "));
+    t.notMatch(results[i]!.output, /\n\s+at /, "no stack");
+  }
+});
+
+t.test("a store is backed up under a server, verified, restored, damaged, and repaired", async (t) => {
+  const root = folder(t);
+  const [data, copy, restored] = ["data", "copy", "restored"].map((name) => join(root, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const run = async (...args: string[]): Promise<{ code: number | string; output: string }> => {
+    const program = Program.typescript(t, "server/main.ts", args);
+    return { code: await program.ended, output: program.output };
+  };
+  const server = Program.typescript(t, "server/main.ts", ["serve", "--port", "0", "--data", data]);
+  const [, url = ""] = await server.said(/listens on (http:\S+)/);
+  const client = new Client(url);
+  const send = async (): Promise<void> => {
+    t.match(await client.send("POST", "/v1/events", JSON_TYPE, '{"type":"view","blog":"b"}'), {
+      status: 202,
+    });
+  };
+  await send();
+  const busy = await run("verify", "--data", data);
+  t.same([busy.code, /Process \d+ on .* has .* open/.test(busy.output)], [1, true], busy.output);
+  t.match(await run("backup", "--data", data, "--to", copy), { code: 0, output: /the log up to record 1,/ });
+  t.match(await run("backup", "--data", data, "--to", copy), { code: 1, output: /is not empty/ });
+  await send();
+  client.close();
+  server.signal("SIGTERM");
+  t.equal(await server.ended, 0, "the backup did not disturb it");
+  t.match(await run("verify", "--data", data), { code: 0, output: /structure is sound[\s\S]*ends at 2\./ });
+  t.match(await run("restore", "--from", copy, "--data", restored), { code: 0, output: /up to record 1\./ });
+  const views = async (path: string): Promise<unknown> => {
+    const again = await startServer({ storage: path });
+    const { results } = again.engine.query(JSON.parse(VIEWS) as never);
+    await again.close();
+    return results[0]?.metrics;
+  };
+  t.same(await views(restored), [1], "as of the backup");
+
+  const file = readFileSync(join(data, "data.mdb"));
+  const page = file.indexOf(Buffer.from("TIDEMARK")) & ~4095;
+  file.fill(0, page, page + 20);
+  writeFileSync(join(data, "data.mdb"), file);
+  const damagedStore = await run("verify", "--data", data);
+  t.equal(damagedStore.code, 1);
+  t.match(damagedStore.output, /Page \d+ of .* in .*data\.mdb .*tidemark repair/);
+  const repaired = await run("repair", "--data", data);
+  t.ok(repaired.code === 0 || repaired.code === 3, repaired.output);
+  t.match(repaired.output, /Saved to .* The damaged files are in .*data\.damaged-/);
+  t.same(await views(data), [2], "everything is there again");
 });
 
 t.test(

@@ -1,8 +1,11 @@
 import { createEngine, type Grain, type IngestOptions, type TidemarkError } from "../../engine/index.js";
 import { openMemory } from "../../storage/memory.js";
 import { turn } from "../support/clock.js";
-import type { Dimension, PlainEvent } from "../support/oracle.js";
-import { checkAsk, checkStored, equal, equalLines, type Ask } from "./check.js";
+import type { Dimension } from "../support/oracle.js";
+import { checkAsk, checkStored, equal, equalLines, isKept, type Ask } from "./check.js";
+import { digits, pick, shuffled } from "./numbers.js";
+import { Sender } from "./sender.js";
+import { Trouble } from "./trouble.js";
 import { LIMITS, World, countsOf, type Disk, type WorldOptions } from "./world.js";
 
 /** A history as fast-check makes it: small numbers, read by the functions below; 0 is always the plainest choice. */
@@ -44,28 +47,18 @@ const ZONES = [
 ];
 const LATENESS_MS = [5 * MINUTE_MS, 0, HOUR_MS];
 const HOT_CELLS = [100_000, 4, 30];
+/** Comparisons in the background are dear. */
+const RECONCILE_MS = [0, 0, 0, 0, HOUR_MS];
+/** The default, and ladders short enough to be climbed in a short life. */
+const RETENTIONS: readonly WorldOptions[] = [
+  {},
+  {},
+  { retention: { raw: 3 * DAY_MS, quarter: 7 * DAY_MS, hour: 35 * DAY_MS, day: 400 * DAY_MS } },
+  { retention: { raw: DAY_MS, quarter: DAY_MS, hour: DAY_MS } },
+  { retention: { raw: HOUR_MS, quarter: 2 * DAY_MS } },
+];
 const STEPS_MS = [SECOND_MS, 1, 20, 15 * SECOND_MS, 61 * SECOND_MS, 6 * MINUTE_MS];
 const JUMPS_MS = [QUARTER_MS, HOUR_MS, 7 * HOUR_MS, DAY_MS, 8 * DAY_MS, 33 * DAY_MS, 370 * DAY_MS];
-/** Event time against the clock; beyond 30 days is too old, beyond 5 minutes ahead too far. */
-const OFFSETS_MS = [
-  0,
-  -SECOND_MS,
-  -14 * MINUTE_MS,
-  -31 * MINUTE_MS,
-  -2 * HOUR_MS,
-  -5 * HOUR_MS,
-  -26 * HOUR_MS,
-  -8 * DAY_MS,
-  -29 * DAY_MS,
-  -40 * DAY_MS,
-  -400 * DAY_MS,
-  2 * MINUTE_MS,
-  5 * MINUTE_MS,
-  5 * MINUTE_MS + 1,
-  DAY_MS,
-  -30 * DAY_MS,
-  -30 * DAY_MS - 1,
-];
 const GRAINS: readonly (Grain | undefined)[] = [undefined, "quarter", "hour", "day", "week", "month", "year"];
 const GROUPS: readonly (readonly Dimension[])[] = [
   [],
@@ -75,6 +68,9 @@ const GROUPS: readonly (readonly Dimension[])[] = [
   ["blog", "country"],
   ["country", "author"],
 ];
+
+/** How many kinds of commands there are. */
+export const KINDS = 22;
 
 /** Plays a history and holds the engine against the oracle on the way and at the end. Throws at the first lie. */
 export async function play(history: History, disk: Disk): Promise<void> {
@@ -86,26 +82,35 @@ export async function play(history: History, disk: Disk): Promise<void> {
 class Player {
   readonly #world: World;
   readonly #zones: string[];
-  readonly #batches: (readonly PlainEvent[])[] = [];
-  #ids = 0;
-  #keys = 0;
+  readonly #sender: Sender;
+  readonly #trouble: Trouble;
 
   private constructor(world: World, zones: readonly string[]) {
     this.#world = world;
     this.#zones = [...zones];
+    this.#sender = new Sender(world);
+    const ask = (choice: number): void => this.#ask(choice);
+    const moreZones = (choice: number): WorldOptions => this.#moreZones(choice);
+    this.#trouble = new Trouble({ world, sender: this.#sender, ask, moreZones });
   }
 
   static async start(setup: number, disk: Disk): Promise<Player> {
     const digit = digits(setup);
     const nowMs = digit(STARTS);
     const homeZones = digit(ZONES);
-    const options = { homeZones, allowedLatenessMs: digit(LATENESS_MS), maxHotCells: digit(HOT_CELLS) };
+    const options = {
+      homeZones,
+      allowedLatenessMs: digit(LATENESS_MS),
+      maxHotCells: digit(HOT_CELLS),
+      reconcileEveryMs: digit(RECONCILE_MS),
+      ...digit(RETENTIONS),
+    };
     return new Player(await World.open(disk, nowMs, options), homeZones);
   }
 
   async act(command: Command): Promise<void> {
     const { kind, choice } = command;
-    const actions: readonly (() => Promise<void>)[] = [
+    const actions: readonly ((command: Command) => Promise<void>)[] = [
       () => this.#ingest(command),
       () => this.#ingest(command),
       () => this.#ingest(command),
@@ -121,8 +126,9 @@ class Player {
       async () => this.#ask(choice),
       () => this.#commitUnderWay(command),
       () => this.#failedCommit(command),
+      ...this.#trouble.actions,
     ];
-    await pick(actions, kind)();
+    await pick(actions, kind)(command);
   }
 
   /** Always two questions; in one history of four every stored byte; in one of sixteen in another order too. */
@@ -142,17 +148,17 @@ class Player {
   }
 
   async #ingest({ events, choice }: Command): Promise<void> {
-    const batch = this.#batch(events);
-    const options = this.#ingestOptions(choice);
+    const batch = this.#sender.batch(events);
+    const options = this.#sender.options(choice);
     await this.#world.send(batch, options, pick(["objects", "ndjson", "json"], choice >>> 4));
-    this.#batches.push(batch);
+    this.#sender.sent(batch);
   }
 
   /** A batch on its way when the process dies: perhaps in the log, perhaps not. Its sender sends it again. */
   async #crashUnderWay({ events, choice }: Command): Promise<void> {
     const world = this.#world;
-    const batch = this.#batch(events);
-    const options: IngestOptions = { ...this.#ingestOptions(choice), idempotencyKey: `k${++this.#keys}` };
+    const batch = this.#sender.batch(events);
+    const options: IngestOptions = { ...this.#sender.options(choice), idempotencyKey: this.#sender.key() };
     const sentAt = world.now;
     const isLogged = pick([false, true], choice >>> 6);
     if (!isLogged) world.gate.log.mode = "hold";
@@ -165,14 +171,14 @@ class Player {
     if (choice % 2 === 1) await world.clock.advance(11 * SECOND_MS);
     await world.crash(this.#moreZones(choice));
     await world.send(batch, options, "objects", isClaimed ? sentAt : world.now);
-    this.#batches.push(batch);
+    this.#sender.sent(batch);
   }
 
   /** A batch that never reached the log and that nobody sends again: nothing may remain of it. */
   async #lostForGood({ events, choice }: Command): Promise<void> {
     const world = this.#world;
     world.gate.log.mode = "hold";
-    void world.post(this.#batch(events), { backfill: true }).catch(() => undefined);
+    void world.post(this.#sender.batch(events), { backfill: true }).catch(() => undefined);
     await world.clock.advance(16 * MINUTE_MS);
     await world.crash(this.#moreZones(choice));
   }
@@ -180,10 +186,10 @@ class Player {
   async #resendKey(choice: number): Promise<void> {
     const world = this.#world;
     const [key, known] = [...world.keyed].at(choice % Math.max(1, world.keyed.size)) ?? [];
-    if (key === undefined || known === undefined) return;
+    if (key === undefined || known === undefined || !world.isCertain(known.receivedAt)) return;
     const options = { idempotencyKey: key };
     if (world.now - known.receivedAt >= LIMITS.dedupeWindowMs) {
-      if (this.#isPlain(known.events)) await world.send(known.events, options);
+      if (world.isPlain(known.events)) await world.send(known.events, options);
       return;
     }
     const again = await world.post(known.events, options, known.via);
@@ -197,8 +203,8 @@ class Player {
   }
 
   async #resendEvents(choice: number): Promise<void> {
-    const batch = this.#batches.at(choice % Math.max(1, this.#batches.length));
-    if (batch === undefined || !this.#isPlain(batch)) return;
+    const batch = this.#sender.earlier(choice);
+    if (batch === undefined) return;
     await this.#world.send(batch, { backfill: choice % 2 === 1 });
   }
 
@@ -235,12 +241,13 @@ class Player {
     await clock.advance(16 * MINUTE_MS);
     this.#ask(command.choice);
     gate.store.mode = "pass";
+    await this.#world.recovered();
     await engine.checkpoint();
   }
 
   #ask(choice: number): void {
-    const { engine, oracle } = this.#world;
-    checkAsk(engine, oracle, this.#question(choice));
+    const { engine, gate, oracle } = this.#world;
+    checkAsk(engine, oracle, this.#question(choice), gate.store.meta()?.reach["UTC quarter"]);
   }
 
   #question(choice: number): Ask {
@@ -269,7 +276,9 @@ class Player {
 
   /** The same events to a new engine, in another order and other batches, give the same bytes. */
   async #checkReordered(setup: number): Promise<void> {
-    const { clock, engine, options, oracle } = this.#world;
+    const { clock, engine, gate, options, oracle, setBackMs } = this.#world;
+    // What was sealed under a clock that was wrong is not sealed under the right one.
+    if (setBackMs > 0) return;
     const other = clock.fork();
     const storage = openMemory();
     const fresh = await createEngine({
@@ -294,15 +303,11 @@ class Player {
     await other.jump(2 * MINUTE_MS);
     await engine.checkpoint();
     await fresh.checkpoint();
-    equalLines([...fresh.canonicalRows()], [...engine.canonicalRows()], "stored state of another order");
+    const reaches = [gate.store.meta()?.reach, storage.store.meta()?.reach];
+    const isInBoth = (line: string): boolean => reaches.every((reach) => isKept(line, reach));
+    const lines = [...engine.canonicalRows()].filter(isInBoth);
+    equalLines([...fresh.canonicalRows()].filter(isInBoth), lines, "stored state of another order");
     await fresh.close();
-  }
-
-  #ingestOptions(choice: number): IngestOptions {
-    return {
-      ...(choice % 3 === 2 ? { backfill: true } : {}),
-      ...(choice % 4 === 3 ? { idempotencyKey: `k${++this.#keys}` } : {}),
-    };
   }
 
   #moreZones(choice: number): WorldOptions {
@@ -311,65 +316,4 @@ class Player {
     if (!this.#zones.includes(added)) this.#zones.push(added);
     return { homeZones: [...this.#zones] };
   }
-
-  #batch(seeds: readonly number[]): PlainEvent[] {
-    return seeds.map((seed) => this.#event(seed));
-  }
-
-  #event(seed: number): PlainEvent {
-    const digit = digits(seed);
-    const offset = digit(OFFSETS_MS);
-    const blog = digit(["b0", "b1", "b2", "__proto__"]);
-    const viewer = digit([undefined, "v0", "v1", "v2", "v3"]);
-    const author = digit([undefined, "a0", undefined, "a1", undefined]);
-    const country = digit(["c0", "c1", undefined]);
-    const id = digit([undefined, "fresh", "used"]);
-    const type = digit(["view", "view", "created"] as const);
-    return {
-      type,
-      ts: this.#world.now + offset,
-      blog,
-      ...(viewer === undefined ? {} : { viewer }),
-      ...(author === undefined ? {} : { author }),
-      ...(country === undefined ? {} : { country }),
-      ...(id === undefined ? {} : { id: this.#id(id) }),
-    };
-  }
-
-  /** A new id, or the last one where it is certain whether the window still holds it. */
-  #id(kind: string): string {
-    const last = `i${this.#ids}`;
-    return kind === "used" && this.#isCertain(last) ? last : `i${++this.#ids}`;
-  }
-
-  /** An id is kept for one window, and at most a quarter of one longer. */
-  #isCertain(id: string): boolean {
-    const age = this.#world.oracle.ageOf(id, this.#world.now);
-    return age === undefined || age < LIMITS.dedupeWindowMs || age > LIMITS.dedupeWindowMs * 1.25;
-  }
-
-  #isPlain(events: readonly PlainEvent[]): boolean {
-    return events.every(({ id }) => id === undefined || this.#isCertain(id));
-  }
-}
-
-function pick<T>(choices: readonly T[], number: number): T {
-  return choices[number % choices.length]!;
-}
-
-/** Reads a number as mixed-radix digits, each a choice. */
-function digits(number: number): <T>(choices: readonly T[]) => T {
-  let rest = number;
-  return (choices) => {
-    const choice = pick(choices, rest);
-    rest = Math.floor(rest / choices.length);
-    return choice;
-  };
-}
-
-function shuffled<T>(items: readonly T[], seed: number): T[] {
-  const order = items.map(
-    (item, i) => [Math.imul(i + 1, 0x9e37_79b1) ^ Math.imul(seed + i, 0x85eb_ca6b), item] as const,
-  );
-  return order.sort(([a], [b]) => a - b).map(([, item]) => item);
 }

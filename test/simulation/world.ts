@@ -5,12 +5,14 @@ import {
   type EngineOptions,
   type IngestOptions,
   type IngestReply,
-  type Storage,
 } from "../../engine/index.js";
 import { Clock, turn } from "../support/clock.js";
 import { Gate } from "../support/gate.js";
 import { Oracle, type OracleLimits, type Outcome, type PlainEvent } from "../support/oracle.js";
 import { equal } from "./check.js";
+import { FaultyDisk, type Disk, type Write } from "./faulty-disk.js";
+
+export type { Disk } from "./faulty-disk.js";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -22,12 +24,12 @@ export const LIMITS: OracleLimits & { maxLatenessMs: number } = {
   dedupeWindowMs: 20 * HOUR_MS,
 };
 
-/** What survives a crash. */
-export interface Disk {
-  open(): Storage | Promise<Storage>;
-  /** Does the process before leave the disk by itself when it dies? Otherwise it is closed, engine or no engine. */
-  readonly diesAlone: boolean;
-}
+/** Longer than the engine waits before it opens a failed storage anew. */
+const RECOVERY_MS = 31_000;
+const MOST_RECOVERIES = 10;
+
+/** What may be said while the disk is in trouble. */
+const HONEST: ReadonlySet<unknown> = new Set(["storage-failed", "storage-full", "not-ready", "overloaded"]);
 
 export type WorldOptions = Omit<EngineOptions, "storage" | "scheduler">;
 
@@ -40,19 +42,40 @@ interface KeyedBatch {
   readonly receivedAt: number;
 }
 
+/** A batch that may meet a fault. */
+export interface Attempt {
+  readonly events: readonly PlainEvent[];
+  readonly options: IngestOptions;
+  readonly sentAt: number;
+  /** Undefined when nothing of it had to be written. */
+  readonly write: Write | undefined;
+  reply?: IngestReply;
+  error?: unknown;
+  /** What became of its events, when it came out that it is in the log although nobody was told. */
+  found?: Outcome;
+  /** Its reply was held against the oracle. */
+  isChecked?: boolean;
+}
+
 /** An engine on a disk under virtual time, and beside it the oracle, which sees every event that must count. */
 export class World {
   readonly oracle = new Oracle(LIMITS);
   readonly keyed = new Map<string, KeyedBatch>();
+  readonly disk: FaultyDisk;
   clock: Clock;
   engine!: Engine;
   gate!: Gate;
   options: WorldOptions;
-  readonly #disk: Disk;
+  /** The latest that the clock ever showed, and the furthest that it was set back. */
+  peakMs: number;
+  setBackMs = 0;
+  /** In the order in which they were sent; what has become of them is not settled yet. */
+  #attempts: Attempt[] = [];
 
   private constructor(disk: Disk, nowMs: number, options: WorldOptions) {
-    this.#disk = disk;
+    this.disk = new FaultyDisk(disk);
     this.clock = new Clock(nowMs);
+    this.peakMs = nowMs;
     this.options = { ...LIMITS, ...options };
   }
 
@@ -64,6 +87,31 @@ export class World {
 
   get now(): number {
     return this.clock.now();
+  }
+
+  /** Sets the clock, and nothing else; see `Clock.set`. */
+  setClock(ms: number): void {
+    this.peakMs = Math.max(this.peakMs, this.now);
+    this.clock.set(ms);
+    this.peakMs = Math.max(this.peakMs, this.now);
+    this.setBackMs = Math.max(this.setBackMs, this.peakMs - this.now);
+  }
+
+  /**
+   * Is it certain whether something remembered since `at` is still remembered? One window, and for event ids at most
+   * a quarter of one longer. A clock that was set back may have made it forgotten before its time, or kept for longer.
+   */
+  isCertain(at: number): boolean {
+    const peak = Math.max(this.peakMs, this.now);
+    return peak - at < LIMITS.dedupeWindowMs || this.now - at > LIMITS.dedupeWindowMs * 1.25 + this.setBackMs;
+  }
+
+  /** Is it certain what must become of these events' ids? */
+  isPlain(events: readonly PlainEvent[]): boolean {
+    return events.every(({ id }) => {
+      const age = id === undefined ? undefined : this.oracle.ageOf(id, this.now);
+      return age === undefined || this.isCertain(this.now - age);
+    });
   }
 
   /**
@@ -80,17 +128,25 @@ export class World {
     const reply = await this.post(events, options, via).catch((error: unknown) => this.#overload(error));
     if (reply === undefined) return;
     const expected = this.oracle.take(events, judgedAt, options.backfill);
-    equal(countsOf(reply), expected, "counts of the reply");
-    equal(reply.invalid, 0, "invalid events of the reply");
-    if (!reply.durable) throw new Error("the reply is not durable");
-    if (options.idempotencyKey !== undefined && expected.accepted > 0) {
-      this.keyed.set(options.idempotencyKey, { events, via, reply, receivedAt: judgedAt });
-    }
+    this.#checkReply(reply, expected);
+    this.#keep({ events, options, via, reply, receivedAt: judgedAt });
   }
 
   #overload(error: unknown): undefined {
     const isFull = this.engine.stats().hotCells > (this.options.maxHotCells ?? Number.POSITIVE_INFINITY);
     if (!(error instanceof TidemarkError) || error.code !== "overloaded" || !isFull) throw error;
+  }
+
+  #checkReply(reply: IngestReply, expected: Outcome): void {
+    equal(countsOf(reply), expected, "counts of the reply");
+    equal(reply.invalid, 0, "invalid events of the reply");
+    if (!reply.durable) throw new Error("the reply is not durable");
+  }
+
+  #keep({ options, ...batch }: KeyedBatch & { readonly options: IngestOptions }): void {
+    if (options.idempotencyKey !== undefined && batch.reply.accepted > 0) {
+      this.keyed.set(options.idempotencyKey, batch);
+    }
   }
 
   async post(
@@ -103,27 +159,119 @@ export class World {
     return await this.engine.ingestBytes(new TextEncoder().encode(text), via, options);
   }
 
+  /**
+   * Sends a batch that may meet a fault, or be lost in a crash; `settle` then finds out. It has a key, or an id in
+   * every event. The promise resolves, if ever, when there is an answer.
+   */
+  async attempt(events: readonly PlainEvent[], options: IngestOptions): Promise<void> {
+    const before = this.disk.lastAppend;
+    const posted = this.post(events, options);
+    const write = this.disk.lastAppend === before ? undefined : this.disk.lastAppend;
+    const attempt: Attempt = { events, options, sentAt: this.now, write };
+    this.#attempts.push(attempt);
+    try {
+      attempt.reply = await posted;
+    } catch (error) {
+      unlessTold(error);
+      attempt.error = error;
+    }
+  }
+
+  /**
+   * What is in the log for certain, acknowledged or not, is known to the oracle from here on, in its order. False when
+   * something came to light in the log that the engine may know of by now, or not yet.
+   */
+  absorb(): boolean {
+    for (const attempt of this.#attempts) {
+      const { reply, write } = attempt;
+      if (reply !== undefined) this.#absorb(attempt);
+      else if (write?.state === "written") this.#find(attempt);
+      else if (write?.state === "found" && attempt.found === undefined) return false;
+    }
+    this.#attempts = this.#attempts.filter(({ reply }) => reply === undefined);
+    return true;
+  }
+
+  #find(attempt: Attempt): void {
+    attempt.found ??= this.oracle.take(attempt.events, attempt.sentAt, attempt.options.backfill);
+  }
+
+  #absorb(attempt: Attempt): void {
+    if (attempt.isChecked === true) return;
+    attempt.isChecked = true;
+    const { events, options, sentAt, reply, found } = attempt;
+    const expected = found ?? this.oracle.take(events, sentAt, options.backfill);
+    this.#checkReply(reply!, expected);
+    this.#keep({ events, options, via: "objects", reply: reply!, receivedAt: sentAt });
+  }
+
+  /** Once the disk has told what it has: the oracle learns of what is there, and every sender sends again. */
+  async settle(): Promise<void> {
+    const attempts = this.#attempts.splice(0);
+    for (const attempt of attempts) {
+      const { reply, write } = attempt;
+      if (reply !== undefined) this.#absorb(attempt);
+      else if (write?.state === "written" || write?.state === "found") this.#find(attempt);
+    }
+    for (const attempt of attempts) if (attempt.reply === undefined) await this.#retry(attempt);
+  }
+
+  async #retry({ events, options, sentAt, found }: Attempt): Promise<void> {
+    // Who waited for too long gives up.
+    if (this.now - sentAt >= LIMITS.dedupeWindowMs || !this.isPlain(events)) return;
+    if (options.idempotencyKey === undefined || found === undefined) return await this.send(events, options);
+    const reply = await this.post(events, options);
+    this.#checkReply(reply, found);
+    this.#keep({ events, options, via: "objects", reply, receivedAt: sentAt });
+  }
+
+  /** Lets time pass until the engine takes batches again; then settles what was open. */
+  async recovered(): Promise<void> {
+    this.disk.disarm();
+    this.disk.isFull = false;
+    // Of a failed trim or compaction nobody hears before the next write.
+    if (this.disk.hasFailed) await this.engine.checkpoint().catch(unlessTold);
+    for (let i = 0; !this.engine.stats().ready; i++) {
+      if (i === MOST_RECOVERIES) throw new Error(`no recovery: ${this.engine.stats().failure}`);
+      await this.clock.advance(RECOVERY_MS);
+    }
+    await this.settle();
+  }
+
   /** Closes properly and starts again. */
   async restart(changes: WorldOptions = {}): Promise<void> {
     await this.engine.close();
     await this.#start(changes);
   }
 
+  /** Closes, on a disk that may fail in the middle of it, and starts again. */
+  async restartInTrouble(changes: WorldOptions = {}): Promise<void> {
+    await this.engine.close().catch(unlessTold);
+    await this.#start(changes);
+  }
+
   /** The process dies without a word; its timers with it. */
   async crash(changes: WorldOptions = {}): Promise<void> {
     this.gate.cut();
-    if (!this.#disk.diesAlone) await this.gate.close();
+    this.clock.stop();
+    if (!this.disk.diesAlone) await this.gate.close();
     await this.#start(changes);
   }
 
   async #start(changes: WorldOptions = {}): Promise<void> {
     this.options = { ...this.options, ...changes };
     this.clock = this.clock.fork();
-    this.gate = new Gate(await this.#disk.open());
+    this.gate = new Gate(await this.disk.open());
     const { scheduler } = this.clock;
     this.engine = await createEngine({ ...this.options, storage: this.gate, scheduler });
     await turn();
+    await this.settle();
   }
+}
+
+/** Throws again what is no honest word of a disk in trouble. */
+export function unlessTold(error: unknown): void {
+  if (!HONEST.has((error as TidemarkError).code)) throw error;
 }
 
 export function countsOf(reply: IngestReply): Outcome {

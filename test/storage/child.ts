@@ -8,17 +8,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { TidemarkError } from "../../engine/errors.js";
 import type { Storage } from "../../engine/store.js";
-import { openLmdb } from "../../storage/lmdb.js";
-import {
-  block,
-  bucket,
-  checkGeneration,
-  commit,
-  generationCommit,
-  hour,
-  record,
-  sizedRecord,
-} from "./samples.js";
+import { openLmdb, type LmdbStorage } from "../../storage/lmdb.js";
+import { spacedRecord } from "./crash-record.js";
+import { block, bucket, checkGeneration, commit, generationCommit, hour, record } from "./samples.js";
 
 const [mode, directory] = process.argv.slice(2) as [string, string];
 
@@ -41,26 +33,42 @@ async function hold(storage: Storage): Promise<void> {
   }
 }
 
-/** Appends and commits without end; says what was acknowledged. */
-async function write({ log, store }: Storage): Promise<void> {
+/** Records kept by trims, and by compactions in the tail. */
+const KEPT_RECORDS = 800;
+const TAIL_RECORDS = 60;
+
+/** Appends, commits, packs, gives up and copies without end; says what was acknowledged. */
+async function write(storage: LmdbStorage): Promise<void> {
+  const { log, store } = storage;
   let position = log.head;
   let generation = store.generation();
-  for (;;) {
+  for (let round = 0; ; round++) {
     const group = Array.from({ length: 1 + (position % 7) }, () => ++position);
-    const appends = group.map(async (expected) => {
-      const given = await log.append(sizedRecord(expected));
+    const work = group.map(async (expected) => {
+      const given = await log.append(spacedRecord(expected));
       if (given !== expected) throw new Error(`${given} instead of ${expected}`);
       say(`a ${given}`);
     });
+    if (round % 9 === 0) work.push(log.compact(position - TAIL_RECORDS));
+    if (round % 23 === 0) work.push(log.trim(position - KEPT_RECORDS));
+    if (round % 40 === 7) work.push(backUp(storage, position));
     if (position % 3 === 0) {
       await store.commit(generationCommit(++generation));
       say(`c ${generation}`);
     }
-    await Promise.all(appends);
+    await Promise.all(work);
   }
 }
 
-/** On a small disk: a commit that does not fit, then as many records as fit, then room again. */
+/** A copy beside the store; said when it is done, with what was acknowledged before. */
+async function backUp(storage: LmdbStorage, number: number): Promise<void> {
+  const { head } = storage.log;
+  const path = `${directory}-backup-${number}`;
+  await storage.backup(path);
+  say(`b ${path} ${head}`);
+}
+
+/** On a small disk: a commit that does not fit, then as many records as fit. See full.test.ts for more. */
 async function fill(first: Storage): Promise<void> {
   await first.store.commit(generationCommit(1));
   const filler = join(directory, "..", "filler");
@@ -93,11 +101,8 @@ async function fill(first: Storage): Promise<void> {
   say(JSON.stringify({ code, after, isHeadAcknowledged: head === acknowledged, isAllRead: read === head }));
 
   await first.close();
-  await codeOf(writeFile(filler, Buffer.alloc(64 * 1024 * 1024)));
   const second = await openLmdb(directory);
   say(JSON.stringify({ isHeadKept: second.log.head >= head, generation: checkGeneration(second.store) }));
-  await second.log.trim(head);
-  say(JSON.stringify({ append: await codeOf(second.log.append(record(1, 5000))) }));
   await second.close();
 }
 

@@ -3,9 +3,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
 import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type LogRecord } from "../../engine/log.js";
-import type { CellBlock } from "../../engine/store.js";
 import { TidemarkError } from "../../engine/errors.js";
-import { blockChecksum, decodeBlock, decodeRow, encodeBlock } from "../../storage/block-codec.js";
 import { ByteReader, ByteWriter } from "../../storage/bytes.js";
 import { crc32c } from "../../storage/crc32c.js";
 import { checkFormat, encodeFormat } from "../../storage/format.js";
@@ -21,8 +19,9 @@ import {
 } from "../../storage/keys.js";
 import { decodeRecord, encodeRecord } from "../../storage/log-codec.js";
 import * as codec from "../../storage/store-codec.js";
-import { anyBlock, anyRecord } from "./arbitraries.js";
-import { block, plainRecord, record } from "./samples.js";
+import { anyRecord } from "./arbitraries.js";
+import { anyLogRecord } from "./contract-log.js";
+import { plainRecord, record } from "./samples.js";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -50,20 +49,15 @@ const SAMPLE_RECORD: LogRecord = {
     idHi: Uint32Array.of(0, 0, 0x0bad_cafe),
   },
   claim: { key: "k", bodyHash: "0123456789abcdef", reply: "{}" },
+  backfill: true,
 };
 
-const SAMPLE_BLOCK: CellBlock = {
-  rollup: 4,
-  arity: 2,
-  count: 3,
-  keys: Uint32Array.of(2, 3, 2, 5, 300, 0),
-  views: Float64Array.of(1, 300, 2 ** 40),
-  anonymous: Float64Array.of(0, 1, 0),
-  created: new Float64Array(3),
-  tokenStart: Uint32Array.of(0, 1, 4, 4),
-  tokens: Uint32Array.of(0x8000_0001, 5, 70, 0xffff_ffff),
-  dense: new Map(),
-};
+/** The same, but no backfill, as version 1 wrote it. */
+const RECORD_V1 = Buffer.from(
+  "4c010000c00d4277794203030302016105c3bc6265720104616e6e610001120680f086c2ee65506301020100000104030201" +
+    "0605feffffff0080efbeaddefecaad0b016b1030313233343536373839616263646566027b7db1e5d98f",
+  "hex",
+);
 
 const HEAD_KEY = bucketKey(0, "hour", HEAD, 3_600_000);
 const META_KEY = metaKey("meta");
@@ -80,15 +74,17 @@ const SAMPLE_META: codec.MetaRecord = {
     watermark: 1_750_000_000_000,
     sealedUntil: { UTC: Number.NEGATIVE_INFINITY },
     dedupeFrom: 1,
+    reach: { "UTC quarter": 900_000 },
+    incomplete: [{ tier: null, fromMs: Number.NEGATIVE_INFINITY, toMs: 0 }],
   },
-  counts: { buckets: 130, values: [3, 0], rememberedPages: [0, 1] },
+  counts: { buckets: 130, values: [3, 0], rememberedPages: [0, 1], revisions: { first: 3, next: 5 } },
 };
 const PAGE_KEY = pageKey(VALUES, 1, 0);
 
 /** What FORMAT.md shows, by the name of its example. */
 const EXAMPLES: Readonly<Record<string, Uint8Array>> = {
   "log record": encodeRecord(5, SAMPLE_RECORD),
-  "cell block": encodeBlock(SAMPLE_BLOCK),
+  "log record of version 1": RECORD_V1,
   "bucket head": codec.encodeHead(HEAD_KEY, SAMPLE_HEAD),
   meta: codec.encodeMeta(META_KEY, SAMPLE_META),
   number: codec.encodeNumber(metaKey("generation"), 300),
@@ -192,13 +188,19 @@ t.test("FORMAT.md shows the bytes as they are", async (t) => {
       lines!.replaceAll(/ +·[^\n]*/g, "").replaceAll(/\s/g, ""),
     ]),
   );
-  t.same([...shown.keys()].sort(), Object.keys(EXAMPLES).sort());
+  // Cell blocks and segments have tests of their own.
+  const names = [...shown.keys()].filter((name) => !/ block|^segment |^gap$|^instant$/.test(name));
+  t.same(names.sort(), Object.keys(EXAMPLES).sort());
   for (const [name, bytes] of Object.entries(EXAMPLES)) t.equal(shown.get(name), hex(bytes), name);
 });
 
 t.test("the samples of FORMAT.md are read back", async (t) => {
-  t.same(plainRecord(decodeRecord(5, EXAMPLES["log record"]!)), plainRecord(SAMPLE_RECORD));
-  assert.deepEqual(decodeBlock(EXAMPLES["cell block"]!, "The block"), SAMPLE_BLOCK);
+  const read = decodeRecord(5, EXAMPLES["log record"]!);
+  t.same(plainRecord(read), plainRecord(SAMPLE_RECORD));
+  t.equal(read.backfill, true);
+  const old = decodeRecord(5, RECORD_V1);
+  t.same(plainRecord(old), plainRecord(SAMPLE_RECORD));
+  t.notOk("backfill" in old);
   t.same(codec.decodeHead(HEAD_KEY, EXAMPLES["bucket head"]!, "The head"), SAMPLE_HEAD);
   t.same(codec.decodeMeta(META_KEY, EXAMPLES["meta"]!), SAMPLE_META);
   t.equal(codec.decodeNumber(metaKey("generation"), EXAMPLES["number"]!, "It"), 300);
@@ -208,20 +210,15 @@ t.test("the samples of FORMAT.md are read back", async (t) => {
   t.same(codec.decodeIds(PAGE_KEY, codec.encodeIds(PAGE_KEY, ids), "The page"), ids);
 });
 
-t.test("log records and blocks of any shape are read back as written", async (t) => {
+t.test("log records of any shape are read back as written", async (t) => {
   fc.assert(
-    fc.property(anyRecord, fc.maxSafeNat(), (sample, position) => {
+    fc.property(anyLogRecord, fc.maxSafeNat(), (sample, position) => {
       const read = decodeRecord(position, encodeRecord(position, sample));
       assert.deepEqual(plainRecord(read), plainRecord(sample));
+      assert.equal(read.backfill, sample.backfill);
       assert.equal(read.events.ts.length, sample.events.count);
     }),
     { numRuns: 200 },
-  );
-  fc.assert(
-    fc.property(anyBlock, (sample) => {
-      assert.deepEqual(decodeBlock(encodeBlock(sample), "The block"), sample);
-    }),
-    { numRuns: 150 },
   );
   t.pass("held for every sample");
 });
@@ -252,75 +249,10 @@ t.test("events that cannot be are bugs", async (t) => {
   );
 });
 
-t.test("one row is found in a block as the whole block has it", async (t) => {
-  fc.assert(
-    fc.property(
-      anyBlock,
-      fc.nat(),
-      fc.array(fc.nat(300), { minLength: 3, maxLength: 3 }),
-      (sample, pick, other) => {
-        const bytes = encodeBlock(sample);
-        const { arity, count, keys } = sample;
-        const absent = Uint32Array.from(other.slice(0, arity));
-        const key = count === 0 ? absent : keys.slice((pick % count) * arity, ((pick % count) + 1) * arity);
-        for (const wanted of [key, absent]) {
-          const row = rowOf(sample, wanted);
-          const found = decodeRow(bytes, wanted, "The block");
-          assert.equal(found === undefined, row < 0);
-          if (found === undefined) continue;
-          const [start, end] = [sample.tokenStart[row]!, sample.tokenStart[row + 1]!];
-          assert.deepEqual(found, {
-            rollup: sample.rollup,
-            arity,
-            count: 1,
-            keys: wanted,
-            views: sample.views.slice(row, row + 1),
-            anonymous: sample.anonymous.slice(row, row + 1),
-            created: sample.created.slice(row, row + 1),
-            tokenStart: Uint32Array.of(0, end - start),
-            tokens: sample.tokens.slice(start, end),
-            dense: new Map(sample.dense.has(row) ? [[0, sample.dense.get(row)!]] : []),
-          });
-        }
-      },
-    ),
-    { numRuns: 150 },
-  );
-  t.pass("held for every sample");
-});
-
-function rowOf({ keys, arity, count }: CellBlock, key: Uint32Array): number {
-  for (let row = 0; row < count; row++) {
-    if (key.every((id, i) => keys[row * arity + i] === id)) return row;
-  }
-  return -1;
-}
-
-t.test("a row is found without reading the groups that it is not in", async (t) => {
-  const wide = block(
-    1,
-    Array.from({ length: 2000 }, (_, i) => [2 * i]),
-  );
-  const bytes = encodeBlock(wide);
-  bytes[bytes.length - 1]! ^= 1;
-  t.equal(decodeRow(bytes, Uint32Array.of(20), "The block")?.views[0], 11);
-  t.equal(decodeRow(bytes, Uint32Array.of(21), "The block"), undefined);
-  t.equal(
-    codeOf(() => decodeRow(bytes, Uint32Array.of(3998), "The block")),
-    "storage-damaged",
-  );
-  t.equal(
-    codeOf(() => decodeBlock(bytes, "The block")),
-    "storage-damaged",
-  );
-  t.throws(() => decodeRow(bytes, Uint32Array.of(1, 2), "The block"), /BUG/);
-});
-
 /** Every kind of record, with the function that reads it. */
 const READERS: readonly (readonly [name: string, bytes: Uint8Array, read: (bytes: Uint8Array) => unknown])[] =
   [
     ["log record", EXAMPLES["log record"]!, (bytes) => decodeRecord(5, bytes)],
-    ["cell block", EXAMPLES["cell block"]!, (bytes) => decodeBlock(bytes, "It")],
     ["bucket head", EXAMPLES["bucket head"]!, (bytes) => codec.decodeHead(HEAD_KEY, bytes, "It")],
     ["meta", EXAMPLES["meta"]!, (bytes) => codec.decodeMeta(META_KEY, bytes)],
     ["number", EXAMPLES["number"]!, (bytes) => codec.decodeNumber(metaKey("generation"), bytes, "It")],
@@ -364,19 +296,15 @@ t.test("any damage of a large record is noticed", async (t) => {
     maxLength: 3,
   });
   fc.assert(
-    fc.property(anyBlock, anyRecord, damage, (sample, logged, places) => {
-      for (const [good, read] of [
-        [encodeBlock(sample), (bytes: Uint8Array) => decodeBlock(bytes, "It")],
-        [encodeRecord(1, logged), (bytes: Uint8Array) => decodeRecord(1, bytes)],
-      ] as const) {
-        const bad = good.slice();
-        for (const [place, mask] of places) bad[place % bad.length]! ^= mask;
-        if (Buffer.compare(bad, good) === 0) continue;
-        assert.equal(
-          codeOf(() => read(bad)),
-          "storage-damaged",
-        );
-      }
+    fc.property(anyRecord, damage, (logged, places) => {
+      const good = encodeRecord(1, logged);
+      const bad = good.slice();
+      for (const [place, mask] of places) bad[place % bad.length]! ^= mask;
+      if (Buffer.compare(bad, good) === 0) return;
+      assert.equal(
+        codeOf(() => decodeRecord(1, bad)),
+        "storage-damaged",
+      );
     }),
     { numRuns: 150 },
   );
@@ -401,8 +329,6 @@ t.test("a good record in the wrong place is damage", async (t) => {
     codeOf(() => codec.decodeTexts(HEAD_KEY, EXAMPLES["bucket head"]!, "It")),
     "storage-damaged",
   );
-  const other = encodeBlock({ ...SAMPLE_BLOCK, views: SAMPLE_BLOCK.views.with(0, 2) });
-  t.not(blockChecksum(other, "It"), blockChecksum(EXAMPLES["cell block"]!, "It"));
 });
 
 /** Puts the right checksum at the end of a framed record. */
@@ -414,20 +340,18 @@ function reframe(bytes: Uint8Array, key: Uint8Array): Uint8Array {
 
 t.test("a record of a later version is named as such", async (t) => {
   const later = EXAMPLES["log record"]!.slice();
-  later[1] = 2;
+  later[1] = 3;
   t.equal(
     codeOf(() => decodeRecord(5, reframe(later, logKey(5)))),
     "storage-version",
   );
-  const laterBlock = Buffer.from(encodeBlock(block(1, [[2]])));
-  laterBlock[1] = 2;
-  const indexEnd = 24 + 16;
-  laterBlock.writeUInt32LE(crc32c(laterBlock, 0, indexEnd), indexEnd);
+  later[1] = 1;
   t.equal(
-    codeOf(() => decodeBlock(laterBlock, "The block")),
-    "storage-version",
+    codeOf(() => decodeRecord(5, reframe(later, logKey(5)))),
+    "storage-damaged",
+    "version 1 had no backfill",
   );
-  t.throws(() => checkFormat(encodeFormat(2)), { code: "storage-version", message: /version 2/ });
+  t.throws(() => checkFormat(encodeFormat(3)), { code: "storage-version", message: /version 3/ });
 });
 
 t.test("nonsense under a right checksum is read or refused, but nothing else happens", async (t) => {
@@ -446,16 +370,6 @@ t.test("nonsense under a right checksum is read or refused, but nothing else hap
         for (const [at, value] of changes) bytes[2 + (at % (bytes.length - 6))] = value;
         codeOf(() => read(reframe(bytes, key)));
       }
-      const bytes = Buffer.from(EXAMPLES["cell block"]!);
-      const indexEnd = 24 + 20;
-      for (const [at, value] of changes) bytes[4 + (at % (bytes.length - 4))] = value;
-      bytes.writeUInt32LE(1, 16);
-      bytes.writeUInt32LE(0, 24);
-      bytes.writeUInt32LE(bytes.length - indexEnd - 4, 20);
-      bytes.writeUInt32LE(crc32c(bytes, indexEnd + 4), 28);
-      bytes.writeUInt32LE(crc32c(bytes, 0, indexEnd), indexEnd);
-      codeOf(() => decodeBlock(bytes, "It"));
-      codeOf(() => decodeRow(bytes, Uint32Array.of(2, 5), "It"));
     }),
     { numRuns: 3000 },
   );

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Test } from "tap";
-import type { LogEntry, LogRecord } from "../../engine/log.js";
-import type { BucketAddress, Storage } from "../../engine/store.js";
-import { anyBlock, anyRecord } from "./arbitraries.js";
+import type { LogRecord } from "../../engine/log.js";
+import type { BucketAddress, Revision, Storage } from "../../engine/store.js";
+import { anyBlock } from "./arbitraries.js";
+import { logContract } from "./contract-log.js";
 import {
   block,
   bucket,
@@ -16,10 +17,6 @@ import {
   record,
 } from "./samples.js";
 import { all, codeOf } from "./support.js";
-
-async function positions(entries: AsyncIterable<LogEntry>): Promise<number[]> {
-  return (await all(entries)).map(({ position }) => position);
-}
 
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
@@ -41,83 +38,7 @@ export function storageContract(
     });
   };
 
-  test("an empty log begins at 1 and has nothing to read", async (t, { log }) => {
-    t.equal(log.head, 0);
-    t.equal(log.first, 1);
-    t.same(await positions(log.read(0)), []);
-    await log.trim(10);
-    t.equal(log.first, 1, "there is nothing to give up");
-  });
-
-  test("appends resolve in the order of the calls, without gaps, however large they are", async (t, storage) => {
-    const { log } = storage;
-    const resolved: number[] = [];
-    const appends: Promise<unknown>[] = [];
-    for (const number of range(1, 60)) {
-      appends.push(log.append(record(number, number % 7 === 0 ? 5000 : 1)).then((p) => resolved.push(p)));
-      if (number % 20 === 0) await nextTurn();
-    }
-    await Promise.all(appends);
-    t.same(resolved, range(1, 60));
-    t.equal(log.head, 60);
-    const entries = await all(log.read(1));
-    t.same(
-      entries.map(({ record }) => record.events.values[0]![0]),
-      range(1, 60).map((number) => `blog-${number}`),
-    );
-  });
-
-  test("the log is read from any position up to the head at the call", async (t, { log }) => {
-    for (const number of range(1, 10)) await log.append(record(number));
-    t.same(await positions(log.read(0)), range(1, 10));
-    t.same(await positions(log.read(7)), range(7, 10));
-    t.same(await positions(log.read(11)), []);
-    const early = log.read(9);
-    await log.append(record(11));
-    t.same(await positions(early), [9, 10]);
-  });
-
-  test("whatever is appended is read back, column by column", async (_t, storage) => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(anyRecord, { minLength: 1, maxLength: 5 }), async (records) => {
-        const before = storage.log.head;
-        await Promise.all(records.map((one) => storage.log.append(one)));
-        const read = await all(storage.log.read(before + 1));
-        assert.deepEqual(
-          read.map(({ record }) => plainRecord(record)),
-          records.map((one) => plainRecord(one)),
-        );
-      }),
-      { numRuns: 40 },
-    );
-  });
-
-  test("trim gives up what is before, and positions go on after it and after reopening", async (t, storage) => {
-    await Promise.all(range(1, 2500).map((number) => storage.log.append(record(number, 1))));
-    await storage.log.trim(2401);
-    t.equal(storage.log.first, 2401);
-    t.same(await positions(storage.log.read(1)), range(2401, 2500));
-    await storage.log.trim(5);
-    t.equal(storage.log.first, 2401, "nothing comes back");
-    await storage.log.trim(9999);
-    t.equal(storage.log.first, 2501);
-    t.equal(storage.log.head, 2500);
-    const again = await reopen(storage);
-    t.equal(again.log.first, 2501);
-    t.equal(again.log.head, 2500);
-    t.equal(await again.log.append(record(2501)), 2501);
-    t.same(await positions(again.log.read(0)), [2501]);
-    await again.close();
-  });
-
-  test("a reader that trim overtakes is told so", async (t, { log }) => {
-    for (const number of range(1, 5)) await log.append(record(number));
-    const reader = log.read(1)[Symbol.asyncIterator]();
-    t.equal((await reader.next()).value.position, 1);
-    await Promise.all([log.trim(4), log.append(record(6))]);
-    t.equal(await codeOf(reader.next()), "storage-failed");
-    t.same(await positions(log.read(1)), [4, 5, 6]);
-  });
+  logContract(t, name, open, reopen);
 
   test("a store that was never committed to is empty", async (t, { store }) => {
     t.equal(store.meta(), undefined);
@@ -138,6 +59,11 @@ export function storageContract(
       watermark: Number.NEGATIVE_INFINITY,
       sealedUntil: { UTC: Number.NEGATIVE_INFINITY, "Asia/Kathmandu": 1_750_000_000_000 },
       dedupeFrom: 17,
+      reach: { "UTC quarter": 900_000, "Asia/Kathmandu day": -900_000 },
+      incomplete: [
+        { tier: null, fromMs: Number.NEGATIVE_INFINITY, toMs: 5 },
+        { tier: "UTC day", fromMs: 0, toMs: 86_400_000 },
+      ],
     };
     await storage.store.commit({ ...commit(1), meta });
     t.same(storage.store.meta(), meta);
@@ -270,6 +196,77 @@ export function storageContract(
     const again = await reopen(storage);
     check(again.store);
     await again.close();
+  });
+
+  test("buckets given up are gone, with all their blocks, and may come again", async (t, storage) => {
+    const { store } = storage;
+    const written = [1, 2, 3].map((number) => bucket(hour(number), [block(0, [[2]]), block(1, [[]])]));
+    await store.commit(commit(1, { buckets: written }));
+    await store.commit(commit(2, { removed: [hour(2), hour(9)] }));
+    const check = (now: Storage["store"], hours: number[]): void => {
+      t.same(
+        [...now.starts("UTC", "hour", 0, 1e12)],
+        hours.map((number) => hour(number).startMs),
+      );
+      t.equal(now.head(hour(2))?.revision, hours.includes(2) ? 7 : undefined);
+      t.equal(now.block(hour(2), 1), undefined);
+    };
+    check(store, [1, 3]);
+    t.throws(() => store.check(hour(2)), { code: "storage-damaged" });
+    store.check(hour(1));
+    await store.commit(commit(3, { buckets: [bucket(hour(2), [block(0, [[2]])], 7)] }));
+    check(store, [1, 2, 3]);
+    const again = await reopen(storage);
+    check(again.store, [1, 2, 3]);
+    await again.close();
+  });
+
+  test("revisions are kept in order, and told in parts", async (t, storage) => {
+    const { store } = storage;
+    const revision = (seq: number): Revision => ({
+      seq,
+      at: seq * 1000.5,
+      address:
+        seq % 2 === 0 ? hour(seq) : { calendar: "Asia/Kathmandu", grain: "day", startMs: -seq * 900_000 },
+      revision: seq,
+      reason: (["late", "backfill", "repair"] as const)[seq % 3]!,
+      position: seq * 3,
+      views: seq === 4 ? -5 : seq,
+      created: seq,
+      cells: seq,
+    });
+    const kathmandu = { calendar: "Asia/Kathmandu", grain: "day", startMs: 0 } as const;
+    await store.commit(commit(1, { buckets: [bucket(hour(0), []), bucket(kathmandu, [])] }));
+    t.equal(store.lastRevision(), 0);
+    t.same(store.revisions(0, 10), []);
+    await store.commit(commit(2, { revisions: [revision(1), revision(2)] }));
+    await store.commit(commit(3, { revisions: [revision(3), revision(4), revision(5)] }));
+    const check = (now: Storage["store"]): void => {
+      t.equal(now.lastRevision(), 5);
+      t.same(
+        now.revisions(0, 10),
+        [1, 2, 3, 4, 5].map((seq) => revision(seq)),
+      );
+      t.same(now.revisions(2, 2), [revision(3), revision(4)]);
+      t.same(now.revisions(5, 2), []);
+    };
+    check(store);
+    await t.rejects(store.commit(commit(4, { revisions: [revision(7)] })), /BUG: revision 7 after 5/);
+    const again = await reopen(storage);
+    check(again.store);
+    await again.close();
+  });
+
+  test("sizes are those of all that is stored, tier by tier", async (t, { store }) => {
+    await store.commit(
+      commit(1, { buckets: [1, 2].map((number) => bucket(hour(number), [block(0, [[2], [3, 4]])])) }),
+    );
+    await store.commit(commit(2, { buckets: [bucket({ ...hour(24), grain: "day" }, [block(1, [[5]])])] }));
+    const sizes = new Map(store.sizes().map((size) => [`${size.calendar} ${size.grain}`, size]));
+    t.match(sizes.get("UTC hour"), { buckets: 2, cells: 4 });
+    t.match(sizes.get("UTC day"), { buckets: 1, cells: 1 });
+    t.ok(sizes.get("UTC hour")!.bytes > sizes.get("UTC day")!.bytes && sizes.get("UTC day")!.bytes > 0);
+    t.equal(sizes.size, 2);
   });
 
   test("dictionaries grow at their end, over any number of commits", async (t, storage) => {

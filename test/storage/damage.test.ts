@@ -1,5 +1,8 @@
-import { readFile, truncate, writeFile } from "node:fs/promises";
+import assert from "node:assert/strict";
+import { mkdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import fc from "fast-check";
+import { open } from "lmdb";
 import t from "tap";
 import type { Storage } from "../../engine/store.js";
 import { encodeBlock } from "../../storage/block-codec.js";
@@ -7,8 +10,9 @@ import { encodeFormat } from "../../storage/format.js";
 import { bucketKey, HEAD, logKey, metaKey, pageKey, REMEMBERED, VALUES } from "../../storage/keys.js";
 import { openLmdb } from "../../storage/lmdb.js";
 import { encodeRecord } from "../../storage/log-codec.js";
+import { preflight } from "../../storage/preflight.js";
 import { checkGeneration, generationCommit, hour, record } from "./samples.js";
-import { all, codeOf, errorOf, tamper, writtenStore } from "./support.js";
+import { all, codeOf, errorOf, newPath, tamper, writtenStore } from "./support.js";
 
 /** Turns one bit in the middle of every copy of `bytes` in the data file. */
 async function damageBytes(path: string, bytes: Uint8Array): Promise<number> {
@@ -24,11 +28,11 @@ async function damageBytes(path: string, bytes: Uint8Array): Promise<number> {
 
 t.test("a store of another version, or of nobody known, is not touched", async (t) => {
   const path = await writtenStore(t);
-  await tamper(path, "meta", (db) => db.put(metaKey("format"), encodeFormat(2)));
+  await tamper(path, "meta", (db) => db.put(metaKey("format"), encodeFormat(3)));
   const before = await readFile(join(path, "data.mdb"));
   const error = await errorOf(openLmdb(path));
   t.equal(error.code, "storage-version");
-  t.match(error.message, /version 2.*version 1/);
+  t.match(error.message, /version 3.*version 2/);
   t.equal(Buffer.compare(before, await readFile(join(path, "data.mdb"))), 0);
   await tamper(path, "meta", (db) => db.put(metaKey("format"), Buffer.from("TIDEMARK12345678")));
   t.equal((await errorOf(openLmdb(path))).code, "storage-damaged");
@@ -185,3 +189,79 @@ t.test("meta pages that LMDB did not write are refused", async (t) => {
     }
   }
 });
+
+/** Puts and removals of all sizes in several databases, in many transactions, as LMDB alone sees them. */
+async function workload(path: string, random: () => number, rounds: number): Promise<void> {
+  const raw = { encoding: "binary", keyEncoding: "binary" } as const;
+  const root = open<Uint8Array, Uint8Array>({ path, noSubdir: false, overlappingSync: false, ...raw });
+  const databases = ["a", "b"].map((name) => root.openDB(name, raw));
+  for (let round = 0; round < rounds; round++) {
+    const share = random();
+    for (let i = Math.floor(random() * 120); i >= 0; i--) {
+      const db = databases[i % 2]!;
+      const key = Buffer.alloc(4 + Math.floor(random() * 3) * 200);
+      key.writeUInt32BE(Math.floor(random() * 400));
+      const size = random() < 0.8 ? random() * 600 : random() ** 2 * 50_000;
+      void (random() < share ? db.remove(key) : db.put(key, Buffer.alloc(size, i)));
+    }
+    await root.flushed;
+  }
+  await root.close();
+}
+
+t.test(
+  "what LMDB wrote is never refused, copies of it included, and every page is accounted for",
+  async (t) => {
+    const runs = fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 40 }), async (seed, rounds) => {
+      const path = await newPath(t);
+      await workload(path, mulberry32(seed), rounds);
+      const { pages, usedPages, freePages } = (await preflight(join(path, "data.mdb")))!;
+      assert.equal(usedPages + freePages, pages);
+      const root = open({ path, noSubdir: false, overlappingSync: false });
+      for (const compact of [false, true]) {
+        const copy = await newPath(t);
+        await mkdir(copy);
+        await root.backup(copy, compact);
+        const structure = (await preflight(join(copy, "data.mdb")))!;
+        assert.equal(structure.usedPages + structure.freePages, structure.pages);
+      }
+      await root.close();
+    });
+    await fc.assert(runs, { numRuns: 12 });
+    t.pass();
+  },
+);
+
+t.test("a page that is out of place is named, whatever it holds", async (t) => {
+  const path = await newPath(t);
+  await workload(path, mulberry32(1), 30);
+  const file = join(path, "data.mdb");
+  const whole = await readFile(file);
+  const before = (await preflight(file))!;
+  let named = 0;
+  for (let page = 2; page < before.pages; page++) {
+    const changed = Buffer.from(whole);
+    // It says that it is another one: whoever reaches it must notice.
+    changed.writeUInt32LE(page + 1, page * 4096);
+    await writeFile(file, changed);
+    const message = await preflight(file).then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    if (message === "") continue;
+    named++;
+    assert.match(message, new RegExp(`[Pp]age ${page}\\b`));
+  }
+  // A value's pages after its first have no header.
+  t.ok(named > 50 && named <= before.usedPages, `${named} of ${before.pages} pages`);
+});
+
+function mulberry32(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b_79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -76,8 +76,10 @@ export function commit(generation: number, parts: Partial<StoreCommit> = {}): St
     watermark: generation * 1000,
     sealedUntil: { UTC: generation * 500 },
     dedupeFrom: 0,
+    reach: {},
+    incomplete: [],
   };
-  return { meta, buckets: [], values: [], remembered: [], ...parts };
+  return { meta, buckets: [], values: [], remembered: [], removed: [], revisions: [], ...parts };
 }
 
 /** A commit by which every part of the store tells its generation; `checkGeneration` looks at them all. */

@@ -1,17 +1,24 @@
+import type { Grain } from "../../engine/index.js";
+import type {
+  EventLog,
+  LogClaims,
+  LogEntry,
+  LogGap,
+  LogRecord,
+  LogSizes,
+  Position,
+} from "../../engine/log.js";
 import type {
   BucketAddress,
   BucketHead,
   BucketStore,
   CellBlock,
-  EventLog,
-  Grain,
-  LogEntry,
-  LogRecord,
-  Position,
+  Revision,
   Storage,
   StoreCommit,
   StoreMeta,
-} from "../../engine/index.js";
+  TierSize,
+} from "../../engine/store.js";
 
 /**
  * pass: at once. hold: on `release…()`. fail: rejected, nothing written. lie: written, but rejected: the caller cannot
@@ -27,8 +34,8 @@ export class Gate implements Storage {
 
   constructor(inner: Storage) {
     this.#inner = inner;
-    this.log = new GatedLog(inner.log);
-    this.store = new GatedStore(inner.store);
+    this.log = new GatedLog(inner);
+    this.store = new GatedStore(inner);
   }
 
   /** From here on nothing is written any more: the process is dead. */
@@ -37,10 +44,24 @@ export class Gate implements Storage {
     this.store.mode = "cut";
   }
 
+  get damagedBuckets(): readonly BucketAddress[] {
+    return this.#inner.damagedBuckets ?? [];
+  }
+
+  /** A disk on which writes fail cannot be opened anew either. */
+  async recover(): Promise<void> {
+    const modes = [this.log.mode, this.store.mode];
+    if (modes.includes("cut")) return await NEVER;
+    if (modes.includes("fail")) throw new Error("the gate is shut");
+    await this.#inner.recover();
+  }
+
   async close(): Promise<void> {
     await this.#inner.close();
   }
 }
+
+const NEVER = new Promise<never>(() => undefined);
 
 class Door {
   mode: GateMode = "pass";
@@ -70,7 +91,7 @@ class Door {
         await write();
         throw new Error("the gate does not tell");
       case "cut":
-        return await new Promise<never>(() => undefined);
+        return await NEVER;
       case "hold":
         return await new Promise<T>((resolve, reject) => {
           this.#waiting.push({ write: () => void write().then(resolve, reject), refuse: reject });
@@ -80,75 +101,119 @@ class Door {
 }
 
 class GatedLog extends Door implements EventLog {
-  readonly #inner: EventLog;
+  readonly #inner: Storage;
 
-  constructor(inner: EventLog) {
+  constructor(inner: Storage) {
     super();
     this.#inner = inner;
   }
 
   get head(): Position {
-    return this.#inner.head;
+    return this.#inner.log.head;
   }
 
   get first(): Position {
-    return this.#inner.first;
+    return this.#inner.log.first;
+  }
+
+  get completeFrom(): number {
+    return this.#inner.log.completeFrom;
+  }
+
+  gaps(): readonly LogGap[] {
+    return this.#inner.log.gaps();
   }
 
   append(record: LogRecord): Promise<Position> {
-    return this.pass(() => this.#inner.append(record));
+    return this.pass(() => this.#inner.log.append(record));
   }
 
   read(from: Position): AsyncIterable<LogEntry> {
-    return this.#inner.read(from);
+    return this.#inner.log.read(from);
   }
 
-  trim(before: Position): Promise<void> {
-    return this.#inner.trim(before);
+  readRange(fromMs: number, toMs: number): AsyncIterable<LogEntry> {
+    return this.#inner.log.readRange(fromMs, toMs);
+  }
+
+  claims(from: Position): AsyncIterable<LogClaims> {
+    return this.#inner.log.claims(from);
+  }
+
+  async compact(before: Position): Promise<void> {
+    await (this.mode === "cut" ? NEVER : this.#inner.log.compact(before));
+  }
+
+  async trim(before: Position): Promise<void> {
+    await (this.mode === "cut" ? NEVER : this.#inner.log.trim(before));
+  }
+
+  sizes(): LogSizes {
+    return this.#inner.log.sizes();
   }
 }
 
 class GatedStore extends Door implements BucketStore {
-  readonly #inner: BucketStore;
+  readonly #inner: Storage;
 
-  constructor(inner: BucketStore) {
+  constructor(inner: Storage) {
     super();
     this.#inner = inner;
   }
 
   meta(): StoreMeta | undefined {
-    return this.#inner.meta();
+    return this.#inner.store.meta();
   }
 
   generation(): number {
-    return this.#inner.generation();
+    return this.#inner.store.generation();
   }
 
   values(dimension: number): string[] {
-    return this.#inner.values(dimension);
+    return this.#inner.store.values(dimension);
   }
 
   remembered(dimension: number): Uint32Array {
-    return this.#inner.remembered(dimension);
+    return this.#inner.store.remembered(dimension);
   }
 
   head(address: BucketAddress): BucketHead | undefined {
-    return this.#inner.head(address);
+    return this.#inner.store.head(address);
   }
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
-    return this.#inner.block(address, rollup);
+    return this.#inner.store.block(address, rollup);
+  }
+
+  blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined {
+    return this.#inner.store.blockWith(address, rollup, key);
   }
 
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
-    return this.#inner.starts(calendar, grain, fromMs, toMs);
+    return this.#inner.store.starts(calendar, grain, fromMs, toMs);
   }
 
   addresses(): Iterable<BucketAddress> {
-    return this.#inner.addresses();
+    return this.#inner.store.addresses();
+  }
+
+  check(address: BucketAddress): void {
+    this.#inner.store.check(address);
+  }
+
+  lastRevision(): number {
+    return this.#inner.store.lastRevision();
+  }
+
+  revisions(after: number, limit: number): Revision[] {
+    return this.#inner.store.revisions(after, limit);
+  }
+
+  sizes(): TierSize[] {
+    return this.#inner.store.sizes();
   }
 
   commit(commit: StoreCommit): Promise<void> {
-    return this.pass(() => this.#inner.commit(commit));
+    return this.pass(() => this.#inner.store.commit(commit));
   }
 }

@@ -18,11 +18,19 @@ const DAY_MS = 24 * HOUR_MS;
 const long = process.env["TIDEMARK_LONG"] === "1";
 const zones = supportedZones().filter((name) => name !== "UTC");
 
-function calendarsOf(homes: readonly string[], sealed: readonly number[]): SealedCalendars {
+type Reach = Partial<Record<Run["grain"], number>>;
+
+/** `reach`: how far back each grain is kept, in all calendars alike. */
+function calendarsOf(
+  homes: readonly string[],
+  sealed: readonly number[],
+  reach: Reach = {},
+): SealedCalendars {
   const calendars = ["UTC", ...homes].map((name) => getZone(name));
   return {
     calendars,
     sealedUntil: (name) => sealed[calendars.findIndex((zone) => zone.name === name)]!,
+    reachOf: (_, grain) => reach[grain] ?? -Infinity,
   };
 }
 
@@ -34,7 +42,8 @@ function fewest(state: SealedCalendars, fromMs: number, toMs: number): number {
     for (let start = zone.startOf(grain, fromMs); start < toMs; start = zone.endOf(grain, start)) {
       const end = zone.endOf(grain, start);
       if (end > Math.min(toMs, state.sealedUntil(zone.name))) return;
-      if (start >= fromMs) startsAt[(start - fromMs) / QUARTER_MS]!.push((end - fromMs) / QUARTER_MS);
+      if (start >= Math.max(fromMs, state.reachOf(zone.name, grain)))
+        startsAt[(start - fromMs) / QUARTER_MS]!.push((end - fromMs) / QUARTER_MS);
     }
   };
   addAll(state.calendars[0]!, "hour");
@@ -43,7 +52,8 @@ function fewest(state: SealedCalendars, fromMs: number, toMs: number): number {
   const least = new Float64Array(count + 1).fill(Infinity);
   least[0] = 0;
   for (let at = 0; at < count; at++) {
-    for (const to of [at + 1, ...startsAt[at]!]) least[to] = Math.min(least[to]!, least[at]! + 1);
+    const quarter = fromMs + at * QUARTER_MS >= state.reachOf("UTC", "quarter") ? [at + 1] : [];
+    for (const to of [...quarter, ...startsAt[at]!]) least[to] = Math.min(least[to]!, least[at]! + 1);
   }
   return least[count]!;
 }
@@ -59,6 +69,7 @@ function bucketsOf(state: SealedCalendars, runs: readonly Run[], fromMs: number,
     for (; at < run.toMs; at = zone.endOf(run.grain, at), count++) {
       if (zone.startOf(run.grain, at) !== at)
         throw new Error(`no ${run.grain} of ${run.calendar} begins at ${at}`);
+      if (at < state.reachOf(run.calendar, run.grain)) throw new Error(`${run.grain} at ${at} is not kept`);
       const isSealed = zone.endOf(run.grain, at) <= state.sealedUntil(run.calendar);
       if (run.grain !== "quarter" && !isSealed) throw new Error(`${run.grain} at ${at} is not sealed`);
     }
@@ -90,34 +101,56 @@ const situation = fc.record({
     fc.integer({ min: -10, max: 1200 }).map((days) => [days, days, days, days]),
     fc.array(fc.constantFrom(-Infinity, 0, 3, 40, 300, Infinity), { minLength: 4, maxLength: 4 }),
   ),
+  /** How far back days, hours and quarters are kept, in days from the start, each at most as far as the one before. */
+  reach: fc.option(fc.tuple(...[900, 90, 30].map((max) => fc.integer({ min: -20, max }))), {
+    nil: undefined,
+  }),
 });
+
+function reachOf(startMs: number, days: readonly number[] | undefined): Reach {
+  if (days === undefined) return {};
+  const at = (count: number): number => Math.floor(startMs / DAY_MS + count) * DAY_MS;
+  const [day, hour, quarter] = days as [number, number, number];
+  return {
+    day: at(day - 800),
+    hour: at(Math.max(day - 800, hour)),
+    quarter: at(Math.max(day - 800, hour, quarter)),
+  };
+}
 
 /** Longer ranges are searched coarsely in the middle, which may cost a few buckets. */
 const EXACT_UP_TO_MS = 400 * DAY_MS;
 const MOST_MORE = 2;
 
 t.test(
-  "a cover is disjoint, complete, made of sealed buckets only, and up to 400 days none has fewer",
+  "a cover is disjoint, complete, made of sealed buckets that are kept, and up to 400 days none has fewer",
   (t) => {
     const grains = new Set<string>();
+    let refused = 0;
     fc.assert(
-      fc.property(situation, ({ homes, startMs, align, days, endAlign, sealed }) => {
+      fc.property(situation, ({ homes, startMs, align, days, endAlign, sealed, reach }) => {
         const frontier = sealed.map((day) => startMs + day * DAY_MS);
-        const state = calendarsOf(homes, frontier);
+        const state = calendarsOf(homes, frontier, reachOf(startMs, reach));
         const zone = state.calendars.at(-1)!;
         const fromMs = zone.startOf(align, startMs);
         const toMs = zone.endOf(endAlign, Math.max(fromMs, startMs + days * DAY_MS));
         fc.pre(fromMs % QUARTER_MS === 0 && toMs % QUARTER_MS === 0);
         const runs = cover(state, fromMs, toMs);
+        const least = fewest(state, fromMs, toMs);
+        if (runs === undefined) {
+          refused++;
+          if (least !== Infinity) throw new Error(`refused, where ${least} buckets would do`);
+          return;
+        }
         for (const { grain } of runs) grains.add(grain);
         const count = bucketsOf(state, runs, fromMs, toMs);
-        const least = fewest(state, fromMs, toMs);
         const more = toMs - fromMs <= EXACT_UP_TO_MS ? 0 : MOST_MORE;
         if (count > least + more) throw new Error(`${count} buckets, ${least} would do`);
       }),
       { numRuns: long ? 20_000 : 300 },
     );
     t.strictSame([...grains].sort(), [...GRAINS].sort(), "every grain was used");
+    t.ok(refused > 0, "what is no longer kept is refused");
     t.end();
   },
 );
@@ -128,7 +161,7 @@ t.test("covers of equal count are the same at every call, and coarse where they 
   const fromMs = kolkata.dayStart(20_454);
   const toMs = kolkata.endOf("year", fromMs);
   t.strictSame(
-    cover(state, fromMs, toMs).map(({ calendar, grain, count }) => `${count} ${grain} ${calendar}`),
+    cover(state, fromMs, toMs)!.map(({ calendar, grain, count }) => `${count} ${grain} ${calendar}`),
     ["1 year Asia/Kolkata"],
   );
   t.strictSame(cover(state, fromMs, fromMs), []);
@@ -153,7 +186,7 @@ t.test("thirty years cost hardly more to plan than one", (t) => {
     }));
     const fromMs = zone.startOf("day", Date.UTC(2001, 2, 7));
     const toMs = zone.startOf("day", Date.UTC(2001 + years, 4, 9));
-    cover({ calendars: counted, sealedUntil: () => Infinity }, fromMs, toMs);
+    cover({ calendars: counted, sealedUntil: () => Infinity, reachOf: () => -Infinity }, fromMs, toMs);
   }
   t.ok(asked.thirty < asked.year * 2, `${asked.year} and ${asked.thirty} questions to the calendars`);
   t.end();
@@ -174,7 +207,7 @@ t.test(
             zone.endOf("day", at + DAY_MS),
           );
           for (let i = 0; i + 1 < edges.length; i++)
-            bucketsOf(state, cover(state, edges[i]!, edges[i + 1]!), edges[i]!, edges[i + 1]!);
+            bucketsOf(state, cover(state, edges[i]!, edges[i + 1]!)!, edges[i]!, edges[i + 1]!);
         }
       }
     }

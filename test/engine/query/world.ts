@@ -66,8 +66,8 @@ export class World {
     const { dictionaries } = this.buckets;
     const ids = batch.values.map((values, dimension) => dictionaries.idsOf(dimension, values));
     const position = ++this.#position;
-    this.#fold.fold(batch, ids, (quarterMs) => this.buckets.tableOf(quarterMs, position, 0));
-    this.buckets.folded(position);
+    this.#fold.fold(batch, ids, (quarterMs) => this.buckets.tableOf(quarterMs, position, 0, false));
+    this.buckets.folded(position, batch.count);
     this.happenings.push(...happenings);
     for (const each of happenings) {
       if (Math.floor(each.ts / QUARTER_MS) * QUARTER_MS + QUARTER_MS <= this.sealedUntil)
@@ -85,6 +85,7 @@ export class World {
       sealUntil: Math.floor(sealUntil / QUARTER_MS) * QUARTER_MS,
       watermark: this.watermarkMs,
       dedupeFrom: 0,
+      now: this.now,
       pause: () => Promise.resolve(),
     });
     this.sealedUntil = this.buckets.sealedUntil("UTC");
