@@ -121,9 +121,10 @@ async function reads(directory: string, blocks: readonly CellBlock[]): Promise<v
     const storage = await openLmdb(directory, { cacheBytes });
     const { store } = storage;
     if (store.generation() === 0) {
-      const meta = { schema: "", generation: 1, position: 0, watermark: 0, sealedUntil: {}, dedupeFrom: 0 };
+      const state = { generation: 1, position: 0, watermark: 0, sealedUntil: {}, dedupeFrom: 0 };
+      const meta = { schema: "", ...state, reach: {}, incomplete: [] };
       const buckets = [{ address, head: { revision: 0, position: 0 }, blocks }];
-      await store.commit({ meta, buckets, values: [], remembered: [] });
+      await store.commit({ meta, buckets, values: [], remembered: [], removed: [], revisions: [] });
     }
     const times = blocks.map(({ rollup }) => secondsOf(() => store.block(address, rollup), 20) * 1e6);
     const name = cacheBytes === 0 ? "block() from LMDB" : "block() from the cache";
