@@ -65,8 +65,6 @@ export class BatchBuilder {
     let timed = false;
     for (const name in event) {
       const value = (event as Record<string, unknown>)[name];
-      // In process a member may be there without a value; it counts as left out.
-      if (value === undefined && (name === "type" || name === "ts")) continue;
       let rejection: Rejection | undefined;
       if (name === "type") rejection = ((typed = true), this.#setType(row, value));
       else if (name === "ts") rejection = ((timed = true), this.#setTime(row, value));

@@ -51,7 +51,7 @@ export class Upkeep {
   #isClosed = false;
   /** Buckets that are to be made anew. */
   readonly #sick = new Map<string, BucketAddress>();
-  #healing: Promise<void> | undefined;
+  #isHealing = false;
   /** The day that the background looks at next; goes backwards, and begins anew at the end. */
   #nextDayMs = Number.NEGATIVE_INFINITY;
   #nextAt: number;
@@ -100,7 +100,7 @@ export class Upkeep {
   heal(address: BucketAddress): void {
     if (!this.#isKnown(address)) return;
     this.#sick.set(addressName(address), address);
-    this.#healing ??= this.#heal();
+    if (!this.#isHealing) void this.#heal();
   }
 
   /** What is to be done now and then: retention, and one day compared. Failures are kept in `lastError`. */
@@ -175,13 +175,14 @@ export class Upkeep {
   }
 
   async #heal(): Promise<void> {
+    this.#isHealing = true;
     try {
       while (this.#sick.size > 0) await this.#alone(() => this.#repairer.repair(this.#takeSick()));
     } catch (error) {
       this.#sick.clear();
       this.#lastError = error as Error;
     } finally {
-      this.#healing = undefined;
+      this.#isHealing = false;
     }
   }
 

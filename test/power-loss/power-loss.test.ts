@@ -15,7 +15,7 @@ import {
 } from "./rig.js";
 
 /** Disk images after a power loss; 10,000 in a long run. */
-const IMAGES = Number(process.env["TIDEMARK_IMAGES"] ?? 300);
+const IMAGES = Number(process.env["TIDEMARK_IMAGES"] ?? 30);
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const IMAGES_PER_RUN = 1000;
 const BATCHES_PER_RUN = 100;

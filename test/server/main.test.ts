@@ -35,6 +35,9 @@ t.test("settings come from flags, then the environment, then defaults", async (t
     token: undefined,
     origins: [],
     logLevel: "info",
+    archive: undefined,
+    maxBytes: undefined,
+    ballastBytes: 64 * 1024 * 1024,
     engine: {},
     warnings: [],
   });

@@ -27,6 +27,8 @@ export const LIMITS: OracleLimits & { maxLatenessMs: number } = {
 /** Longer than the engine waits before it opens a failed storage anew. */
 const RECOVERY_MS = 31_000;
 const MOST_RECOVERIES = 10;
+/** Of real time; on a memory disk an attempt is over at once. */
+const ATTEMPT_MS = 200;
 
 /** What may be said while the disk is in trouble. */
 const HONEST: ReadonlySet<unknown> = new Set(["storage-failed", "storage-full", "not-ready", "overloaded"]);
@@ -234,8 +236,16 @@ export class World {
     for (let i = 0; !this.engine.stats().ready; i++) {
       if (i === MOST_RECOVERIES) throw new Error(`no recovery: ${this.engine.stats().failure}`);
       await this.clock.advance(RECOVERY_MS);
+      await this.#attempted();
     }
     await this.settle();
+  }
+
+  /** Gives a real disk the time that an attempt to recover takes there. */
+  async #attempted(): Promise<void> {
+    if (this.disk.diesAlone) return;
+    const until = performance.now() + ATTEMPT_MS;
+    while (!this.engine.stats().ready && performance.now() < until) await turn();
   }
 
   /** Closes properly and starts again. */

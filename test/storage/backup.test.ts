@@ -93,7 +93,7 @@ t.test(
     child.lines.on("line", (line) => {
       const [kind, number] = line.split(" ");
       if (kind === "a") acknowledged.appends = Math.max(acknowledged.appends, Number(number));
-      else acknowledged.commits = Math.max(acknowledged.commits, Number(number));
+      else if (kind === "c") acknowledged.commits = Math.max(acknowledged.commits, Number(number));
     });
     await once(child.lines, "line");
     const backups: { path: string; before: typeof acknowledged; head: number }[] = [];

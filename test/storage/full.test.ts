@@ -13,7 +13,7 @@ import { checkGeneration, generationCommit, record } from "./samples.js";
 import { all, codeOf, errorOf, newPath } from "./support.js";
 
 /** How often the disk is filled and emptied; a long run sets 100. */
-const CYCLES = Number(process.env["TIDEMARK_FULL_CYCLES"] ?? 6);
+const CYCLES = Number(process.env["TIDEMARK_FULL_CYCLES"] ?? 3);
 /** How often a process is killed on a full disk. */
 const KILLS = Math.ceil(CYCLES / 3);
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));

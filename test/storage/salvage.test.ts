@@ -8,7 +8,7 @@ import { damage, Host, KINDS, layOut, makeSource, OUTCOMES, type Outcome } from 
 import { codeOf, errorOf, newPath } from "./support.js";
 
 /** How many damaged copies are repaired; a long run sets hundreds. */
-const COPIES = Number(process.env["TIDEMARK_REPAIRED"] ?? 12);
+const COPIES = Number(process.env["TIDEMARK_REPAIRED"] ?? 3);
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const NOW = Date.UTC(2026, 2, 12, 6);
 
