@@ -6,7 +6,7 @@ import type { Job } from "./worker.js";
 
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 /** Each fault, k = 1, 2, 3 …, where everything is required; else every so many of them. */
-const STEP = process.env["TIDEMARK_FAULTS"] === "all" ? 1 : requireAll ? 6 : 60;
+const STEP = process.env["TIDEMARK_FAULTS"] === "all" ? 1 : requireAll ? 8 : 24;
 
 const EIO = 5;
 const ENOSPC = 28;
