@@ -81,6 +81,12 @@ class Repair {
   }
 
   async #blocksOf(address: BucketAddress, zone: Zone, endMs: number): Promise<CellBlock[]> {
+    if (zone.startOf(address.grain, address.startMs) !== address.startMs) {
+      // Its key is damaged too: no such bucket was ever written, and nobody knows which one it was.
+      const tier = tierName(address.calendar, address.grain);
+      this.lost.push({ tier, fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY });
+      return [];
+    }
     const parts =
       address.grain === "quarter"
         ? undefined

@@ -9,7 +9,10 @@ import { codeOf, errorOf, newPath } from "./support.js";
 
 /** How many damaged copies are repaired; a long run sets hundreds. */
 const COPIES = Number(process.env["TIDEMARK_REPAIRED"] ?? 3);
-const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+/** A few copies are always the same ones: main is green or it is not. Many are others each time. */
+const SEED = Number(
+  process.env["TIDEMARK_SEED"] ?? (COPIES > 12 ? Math.floor(Math.random() * 2 ** 31) : 1422575371),
+);
 const NOW = Date.UTC(2026, 2, 12, 6);
 
 t.setTimeout(120_000 + COPIES * 20_000);
