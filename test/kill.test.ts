@@ -4,7 +4,7 @@ import { compileInto, FROM_SOURCE } from "./kill/process.js";
 import { Store } from "./kill/store.js";
 
 /** How often a server is killed while it is written to; CI sets more. */
-const KILLS = Number(process.env["TIDEMARK_KILLS"] ?? 3);
+const KILLS = Number(process.env["TIDEMARK_KILLS"] ?? 2);
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 /** From so many kills on it pays to compile first: a compiled server starts twice as fast. */
 const COMPILED_FROM = 12;

@@ -4,9 +4,10 @@ import { LOSSES, readTrace, type Step } from "./disk.js";
 import { checkImages, compile, directory, hasCompiler, marksOf, runTraced, tell } from "./rig.js";
 import type { Job } from "./worker.js";
 
-const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+/** Which of every so many faults; the same ones, unless told otherwise: main is green or it is not. */
+const SEED = Number(process.env["TIDEMARK_SEED"] ?? 0);
 /** Each fault, k = 1, 2, 3 …, where everything is required; else every so many of them. */
-const STEP = process.env["TIDEMARK_FAULTS"] === "all" ? 1 : requireAll ? 8 : 24;
+const STEP = process.env["TIDEMARK_FAULTS"] === "all" ? 1 : requireAll ? 8 : 400;
 
 const EIO = 5;
 const ENOSPC = 28;

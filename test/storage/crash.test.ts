@@ -13,7 +13,7 @@ import { checkGeneration, plainRecord } from "./samples.js";
 import { newPath, startChild } from "./support.js";
 
 /** Rounds of kill -9; thousands of them are for a long night. */
-const KILLS = Number(process.env["TIDEMARK_KILLS"] ?? 4);
+const KILLS = Number(process.env["TIDEMARK_KILLS"] ?? 2);
 const MAX_LIFE_MS = 25;
 const MAX_LONG_LIFE_MS = 400;
 /** From the start of the process on: by then it has opened the store. */

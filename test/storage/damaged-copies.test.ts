@@ -5,7 +5,7 @@ import t from "tap";
 import { damage, Host, KINDS, layOut, makeSource, table, type Kind, type Outcome } from "./damaged-copies.js";
 
 /** How many copies are damaged; a long run sets 2000. */
-const COPIES = Number(process.env["TIDEMARK_DAMAGED"] ?? 18);
+const COPIES = Number(process.env["TIDEMARK_DAMAGED"] ?? 9);
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 /** Every so many copies is one of an unclean stop, whose check in a process of its own takes its time. */
 const UNCLEAN_EVERY = 4;

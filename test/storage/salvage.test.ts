@@ -8,7 +8,7 @@ import { damage, Host, KINDS, layOut, makeSource, OUTCOMES, type Outcome } from 
 import { codeOf, errorOf, newPath } from "./support.js";
 
 /** How many damaged copies are repaired; a long run sets hundreds. */
-const COPIES = Number(process.env["TIDEMARK_REPAIRED"] ?? 3);
+const COPIES = Number(process.env["TIDEMARK_REPAIRED"] ?? 2);
 /** A few copies are always the same ones: main is green or it is not. Many are others each time. */
 const SEED = Number(
   process.env["TIDEMARK_SEED"] ?? (COPIES > 12 ? Math.floor(Math.random() * 2 ** 31) : 1422575371),
