@@ -2,6 +2,7 @@ import t from "tap";
 import { makeBatch } from "./kill/batches.js";
 import { compileInto, FROM_SOURCE } from "./kill/process.js";
 import { Store } from "./kill/store.js";
+import { mulberry32 } from "./support/random.js";
 
 /** How often a server is killed while it is written to; CI sets more. */
 const KILLS = Number(process.env["TIDEMARK_KILLS"] ?? 2);
@@ -28,13 +29,3 @@ t.test("what was acknowledged survives kill -9, once, and a retry never counts t
   }
   t.comment(`${made} batches`);
 });
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -9,7 +9,8 @@ import { open as openRaw } from "lmdb";
 import { createEngine, type Engine } from "../../engine/index.js";
 import { openLmdb } from "../../storage/lmdb.js";
 import { Clock } from "../support/clock.js";
-import { makeBatch, mulberry32, OPTIONS, START_MS } from "./workload.js";
+import { makeBatch, OPTIONS, START_MS } from "./workload.js";
+import { mulberry32 } from "../support/random.js";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

@@ -6,8 +6,9 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { LOSSES, type Step } from "./disk.js";
-import { Marks, mulberry32 } from "./workload.js";
+import { Marks } from "./workload.js";
 import type { Assignment, Job, Outcome } from "./worker.js";
+import { mulberry32 } from "../support/random.js";
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 

@@ -7,7 +7,8 @@ import { checkAsk, checkStored, equal, type Ask } from "../simulation/check.js";
 import { Clock } from "../support/clock.js";
 import { Oracle } from "../support/oracle.js";
 import { readTrace, TracedDisk, type Loss, type Step } from "./disk.js";
-import { makeBatch, Marks, mulberry32, OPTIONS, type Batch } from "./workload.js";
+import { makeBatch, Marks, OPTIONS, type Batch } from "./workload.js";
+import { mulberry32 } from "../support/random.js";
 
 export interface Job {
   readonly number: number;

@@ -1,6 +1,7 @@
 import type { IngestOptions } from "../../engine/index.js";
 import type { WorldOptions } from "../simulation/world.js";
 import type { PlainEvent } from "../support/oracle.js";
+import { mulberry32 } from "../support/random.js";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -56,16 +57,6 @@ export function makeBatch(number: number, sentAt: number): Batch {
     ...(backfill ? { backfill } : {}),
   };
   return { number, sentAt, events, options };
-}
-
-export function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** What a process has said in its marks up to some step. */

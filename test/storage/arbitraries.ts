@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type EventBatch, type LogRecord } from "../../engine/log.js";
 import type { CellBlock } from "../../engine/store.js";
+import { randomWords } from "../support/random.js";
 
 const whole = (max: number): fc.Arbitrary<number> =>
   fc.oneof(
@@ -122,14 +123,8 @@ function ascendingKeys(
   return keys;
 }
 
-/** Numbers below a bound from a seed: mulberry32, good enough for samples. */
+/** Numbers below a bound from a seed. */
 function generator(seed: number): (below: number) => number {
-  let state = seed;
-  const next = (): number => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return (mixed ^ (mixed >>> 14)) >>> 0;
-  };
+  const next = randomWords(seed);
   return (below) => Math.floor(((next() * 2 ** 21 + (next() >>> 11)) / 2 ** 53) * below);
 }

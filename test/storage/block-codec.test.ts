@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
-import { TidemarkError } from "../../engine/errors.js";
 import { projectBlock } from "../../engine/hot/merge-blocks.js";
 import type { CellBlock } from "../../engine/store.js";
 import { BitReader, BitWriter } from "../../storage/block-bits.js";
@@ -20,18 +19,7 @@ import { MAX_CODED_BYTES, decodeRegisters, encodeRegisters } from "../../storage
 import { anyBlock } from "./arbitraries.js";
 import { encodeBlockV1 } from "./block-v1.js";
 import { block } from "./samples.js";
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof TidemarkError) return error.code;
-    throw error;
-  }
-  return "none";
-}
+import { codeThrown, hex } from "./support.js";
 
 const SAMPLE: CellBlock = {
   rollup: 4,
@@ -139,7 +127,7 @@ t.test("numbers up to 2^53 − 1 take every order, and a reader never runs past 
     );
     reader.finish();
     reader.load(bytes, 0, Math.max(0, bytes.length - 8), "It");
-    codeOf(() => {
+    codeThrown(() => {
       for (let i = 0; i < 40; i++) reader.number(order);
     });
   });
@@ -228,11 +216,11 @@ t.test("a row is found without reading the groups that it is not in", async (t) 
     t.equal(decodeRow(bytes, Uint32Array.of(20), "The block")?.views[0], 11);
     t.equal(decodeRow(bytes, Uint32Array.of(21), "The block"), undefined);
     t.equal(
-      codeOf(() => decodeRow(bytes, Uint32Array.of(3998), "The block")),
+      codeThrown(() => decodeRow(bytes, Uint32Array.of(3998), "The block")),
       "storage-damaged",
     );
     t.equal(
-      codeOf(() => decodeBlock(bytes, "The block")),
+      codeThrown(() => decodeBlock(bytes, "The block")),
       "storage-damaged",
     );
     t.throws(() => decodeRow(bytes, Uint32Array.of(1, 2), "The block"), /BUG/);
@@ -250,16 +238,16 @@ t.test("no bit of a block can turn, and no byte be lost or added, unnoticed", as
   ];
   for (const [name, good, every] of cases) {
     const read = (bytes: Uint8Array) => (): unknown => decodeBlock(bytes, "It", sourceOf);
-    t.equal(codeOf(read(good)), "none");
+    t.equal(codeThrown(read(good)), "none");
     for (let at = 0; at < good.length; at += every) {
       for (let bit = 0; bit < 8; bit++) {
         const bad = good.slice();
         bad[at]! ^= 1 << bit;
-        assert.equal(codeOf(read(bad)), "storage-damaged", `${name}, byte ${at}, bit ${bit}`);
+        assert.equal(codeThrown(read(bad)), "storage-damaged", `${name}, byte ${at}, bit ${bit}`);
       }
-      assert.equal(codeOf(read(good.slice(0, at))), "storage-damaged", `${name}, cut at ${at}`);
+      assert.equal(codeThrown(read(good.slice(0, at))), "storage-damaged", `${name}, cut at ${at}`);
     }
-    t.equal(codeOf(read(Uint8Array.of(...good, 0))), "storage-damaged", `${name}, one byte more`);
+    t.equal(codeThrown(read(Uint8Array.of(...good, 0))), "storage-damaged", `${name}, one byte more`);
   }
 });
 
@@ -275,7 +263,7 @@ t.test("any damage of a large block is noticed", async (t) => {
       for (const [place, mask] of places) bad[place % bad.length]! ^= mask;
       if (Buffer.compare(bad, good) === 0) continue;
       assert.equal(
-        codeOf(() => decodeBlock(bad, "It")),
+        codeThrown(() => decodeBlock(bad, "It")),
         "storage-damaged",
       );
     }
@@ -293,7 +281,7 @@ t.test("another block has another checksum, and one of a later version is named 
     const indexEnd = 24 + 16;
     later.writeUInt32LE(crc32c(later, 0, indexEnd), indexEnd);
     t.equal(
-      codeOf(() => decodeBlock(later, "The block")),
+      codeThrown(() => decodeBlock(later, "The block")),
       "storage-version",
     );
   }
@@ -301,7 +289,7 @@ t.test("another block has another checksum, and one of a later version is named 
   later[1] = 2;
   later.writeUInt32LE(crc32c(later, 0, 24), 24);
   t.equal(
-    codeOf(() => decodeBlock(later, "The block")),
+    codeThrown(() => decodeBlock(later, "The block")),
     "storage-version",
   );
 });
@@ -322,9 +310,9 @@ t.test("nonsense under right checksums is read or refused, but nothing else happ
       bytes.writeUInt32LE(bytes.length - indexEnd - 4, 20);
       bytes.writeUInt32LE(crc32c(bytes, indexEnd + 4), 28);
       bytes.writeUInt32LE(crc32c(bytes, 0, indexEnd), indexEnd);
-      codeOf(() => decodeBlock(bytes, "It"));
-      codeOf(() => decodeRow(bytes, Uint32Array.of(2, 5), "It"));
-      codeOf(() => decodeRows(bytes, Uint32Array.of(2), "It"));
+      codeThrown(() => decodeBlock(bytes, "It"));
+      codeThrown(() => decodeRow(bytes, Uint32Array.of(2, 5), "It"));
+      codeThrown(() => decodeRows(bytes, Uint32Array.of(2), "It"));
     }
   });
   fc.assert(property, { numRuns: 1500 });
@@ -401,16 +389,16 @@ t.test("a derived block without the very block that it is made from is damage", 
   const other = encodeBlock({ ...SAMPLE, views: SAMPLE.views.with(0, 2) });
   for (const wrong of [undefined, other, DERIVED, encodeBlockV1(SAMPLE)]) {
     t.equal(
-      codeOf(() => decodeBlock(DERIVED, "It", () => wrong)),
+      codeThrown(() => decodeBlock(DERIVED, "It", () => wrong)),
       "storage-damaged",
     );
     t.equal(
-      codeOf(() => decodeRow(DERIVED, Uint32Array.of(2), "It", () => wrong)),
+      codeThrown(() => decodeRow(DERIVED, Uint32Array.of(2), "It", () => wrong)),
       "storage-damaged",
     );
   }
   t.equal(
-    codeOf(() => decodeBlock(DERIVED, "It")),
+    codeThrown(() => decodeBlock(DERIVED, "It")),
     "storage-damaged",
   );
 });

@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
 import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type LogRecord } from "../../engine/log.js";
-import { TidemarkError } from "../../engine/errors.js";
 import { ByteReader, ByteWriter } from "../../storage/bytes.js";
 import { crc32c } from "../../storage/crc32c.js";
 import { checkFormat, encodeFormat } from "../../storage/format.js";
@@ -22,18 +21,7 @@ import * as codec from "../../storage/store-codec.js";
 import { anyRecord } from "./arbitraries.js";
 import { anyLogRecord } from "./contract-log.js";
 import { plainRecord, record } from "./samples.js";
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof TidemarkError) return error.code;
-    throw error;
-  }
-  return "none";
-}
+import { codeThrown, hex } from "./support.js";
 
 const SAMPLE_RECORD: LogRecord = {
   receivedAt: 1_750_000_000_000,
@@ -126,7 +114,7 @@ t.test("numbers and texts are read back as written, and never past the end", asy
   for (let end = 0; end < bytes.length; end++) {
     const short = new ByteReader(bytes, "The sample", 0, end);
     t.equal(
-      codeOf(() => edges.forEach(() => short.varint())),
+      codeThrown(() => edges.forEach(() => short.varint())),
       "storage-damaged",
     );
   }
@@ -145,15 +133,15 @@ t.test("numbers and texts are read back as written, and never past the end", asy
   );
   const tooLong = new ByteReader(new Uint8Array(9).fill(0xff), "The sample");
   t.equal(
-    codeOf(() => tooLong.varint()),
+    codeThrown(() => tooLong.varint()),
     "storage-damaged",
   );
   t.equal(
-    codeOf(() => new ByteReader(Uint8Array.of(200, 1), "The sample").text()),
+    codeThrown(() => new ByteReader(Uint8Array.of(200, 1), "The sample").text()),
     "storage-damaged",
   );
   t.equal(
-    codeOf(() => new ByteReader(Uint8Array.of(200, 1), "The sample").count(1)),
+    codeThrown(() => new ByteReader(Uint8Array.of(200, 1), "The sample").count(1)),
     "storage-damaged",
   );
 });
@@ -263,7 +251,7 @@ const READERS: readonly (readonly [name: string, bytes: Uint8Array, read: (bytes
 t.test("no bit of a record can turn, and no byte be lost or added, unnoticed", async (t) => {
   for (const [name, good, read] of READERS) {
     t.equal(
-      codeOf(() => read(good)),
+      codeThrown(() => read(good)),
       "none",
     );
     for (let at = 0; at < good.length; at++) {
@@ -271,19 +259,19 @@ t.test("no bit of a record can turn, and no byte be lost or added, unnoticed", a
         const bad = good.slice();
         bad[at]! ^= 1 << bit;
         assert.equal(
-          codeOf(() => read(bad)),
+          codeThrown(() => read(bad)),
           "storage-damaged",
           `${name}, byte ${at}, bit ${bit}`,
         );
       }
       assert.equal(
-        codeOf(() => read(good.slice(0, at))),
+        codeThrown(() => read(good.slice(0, at))),
         "storage-damaged",
         `${name}, cut at ${at}`,
       );
     }
     t.equal(
-      codeOf(() => read(Uint8Array.of(...good, 0))),
+      codeThrown(() => read(Uint8Array.of(...good, 0))),
       "storage-damaged",
       `${name}, one byte more`,
     );
@@ -302,7 +290,7 @@ t.test("any damage of a large record is noticed", async (t) => {
       for (const [place, mask] of places) bad[place % bad.length]! ^= mask;
       if (Buffer.compare(bad, good) === 0) return;
       assert.equal(
-        codeOf(() => decodeRecord(1, bad)),
+        codeThrown(() => decodeRecord(1, bad)),
         "storage-damaged",
       );
     }),
@@ -313,20 +301,20 @@ t.test("any damage of a large record is noticed", async (t) => {
 
 t.test("a good record in the wrong place is damage", async (t) => {
   t.equal(
-    codeOf(() => decodeRecord(6, EXAMPLES["log record"]!)),
+    codeThrown(() => decodeRecord(6, EXAMPLES["log record"]!)),
     "storage-damaged",
   );
   const otherHour = bucketKey(0, "hour", HEAD, 7_200_000);
   t.equal(
-    codeOf(() => codec.decodeHead(otherHour, EXAMPLES["bucket head"]!, "It")),
+    codeThrown(() => codec.decodeHead(otherHour, EXAMPLES["bucket head"]!, "It")),
     "storage-damaged",
   );
   t.equal(
-    codeOf(() => codec.decodeTexts(pageKey(VALUES, 2, 0), EXAMPLES["texts"]!, "It")),
+    codeThrown(() => codec.decodeTexts(pageKey(VALUES, 2, 0), EXAMPLES["texts"]!, "It")),
     "storage-damaged",
   );
   t.equal(
-    codeOf(() => codec.decodeTexts(HEAD_KEY, EXAMPLES["bucket head"]!, "It")),
+    codeThrown(() => codec.decodeTexts(HEAD_KEY, EXAMPLES["bucket head"]!, "It")),
     "storage-damaged",
   );
 });
@@ -342,12 +330,12 @@ t.test("a record of a later version is named as such", async (t) => {
   const later = EXAMPLES["log record"]!.slice();
   later[1] = 3;
   t.equal(
-    codeOf(() => decodeRecord(5, reframe(later, logKey(5)))),
+    codeThrown(() => decodeRecord(5, reframe(later, logKey(5)))),
     "storage-version",
   );
   later[1] = 1;
   t.equal(
-    codeOf(() => decodeRecord(5, reframe(later, logKey(5)))),
+    codeThrown(() => decodeRecord(5, reframe(later, logKey(5)))),
     "storage-damaged",
     "version 1 had no backfill",
   );
@@ -368,7 +356,7 @@ t.test("nonsense under a right checksum is read or refused, but nothing else hap
       for (const [good, key, read] of framed) {
         const bytes = good.slice();
         for (const [at, value] of changes) bytes[2 + (at % (bytes.length - 6))] = value;
-        codeOf(() => read(reframe(bytes, key)));
+        codeThrown(() => read(reframe(bytes, key)));
       }
     }),
     { numRuns: 3000 },

@@ -13,6 +13,7 @@ import { encodeRecord } from "../../storage/log-codec.js";
 import { preflight } from "../../storage/preflight.js";
 import { checkGeneration, generationCommit, hour, record } from "./samples.js";
 import { all, codeOf, errorOf, newPath, tamper, writtenStore } from "./support.js";
+import { mulberry32 } from "../support/random.js";
 
 /** Turns one bit in the middle of every copy of `bytes` in the data file. */
 async function damageBytes(path: string, bytes: Uint8Array): Promise<number> {
@@ -255,13 +256,3 @@ t.test("a page that is out of place is named, whatever it holds", async (t) => {
   // A value's pages after its first have no header.
   t.ok(named > 50 && named <= before.usedPages, `${named} of ${before.pages} pages`);
 });
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
 import { damage, Host, KINDS, layOut, makeSource, table, type Kind, type Outcome } from "./damaged-copies.js";
+import { mulberry32 } from "../support/random.js";
 
 /** How many copies are damaged; a long run sets 2000. */
 const COPIES = Number(process.env["TIDEMARK_DAMAGED"] ?? 9);
@@ -43,13 +44,3 @@ t.test(
     t.equal(results.length, COPIES);
   },
 );
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -10,6 +10,7 @@ import { TidemarkError } from "../../engine/errors.js";
 import { openLmdb, type LmdbStorage } from "../../storage/lmdb.js";
 import { checkGeneration, generationCommit, plainRecord, sizedRecord } from "./samples.js";
 import { all } from "./support.js";
+import { mulberry32 } from "../support/random.js";
 
 const [mode = "", directory = "", seed = "0", cycles = "0"] = process.argv.slice(2);
 const FILLER = join(dirname(directory), "filler");
@@ -140,16 +141,6 @@ async function reopened(): Promise<void> {
   const append = await acknowledged.write();
   say({ whileFull, head, generation, append });
   await acknowledged.storage.close();
-}
-
-function mulberry32(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 if (mode === "reopened") await reopened();

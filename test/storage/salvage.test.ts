@@ -6,6 +6,7 @@ import { openLmdb } from "../../storage/lmdb.js";
 import { repairDirectory } from "../../storage/salvage.js";
 import { damage, Host, KINDS, layOut, makeSource, OUTCOMES, type Outcome } from "./damaged-copies.js";
 import { codeOf, errorOf, newPath } from "./support.js";
+import { mulberry32 } from "../support/random.js";
 
 /** How many damaged copies are repaired; a long run sets hundreds. */
 const COPIES = Number(process.env["TIDEMARK_REPAIRED"] ?? 2);
@@ -70,13 +71,3 @@ t.test("a folder in use, or without a store, is not repaired", async (t) => {
   t.match((await errorOf(repairDirectory(path, NOW))).message, /Process \d+ has/);
   await storage.close();
 });
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

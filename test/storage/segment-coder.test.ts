@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import t from "tap";
-import { TidemarkError } from "../../engine/errors.js";
 import { ByteReader, ByteWriter } from "../../storage/bytes.js";
 import * as coder from "../../storage/range-coder.js";
 import { scaled, SymbolModel, unzigzag, zigzag } from "../../storage/segment-model.js";
@@ -15,16 +14,7 @@ import {
   MAGNITUDE_SYMBOLS,
 } from "../../storage/segment-times.js";
 import { allOf } from "./segment-support.js";
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof TidemarkError) return error.code;
-    throw error;
-  }
-  return "none";
-}
+import { codeThrown } from "./support.js";
 
 /** One thing that is coded. */
 type Step =
@@ -125,14 +115,14 @@ t.test(
           const longer = Buffer.concat([good, Uint8Array.of(value, value, value, value, value)]);
           // Read as something else it may end anywhere; the checksum around it is what refuses that.
           let isTaken = false;
-          codeOf(() => {
+          codeThrown(() => {
             isTaken = decodesAs(longer, steps);
           });
           assert.equal(isTaken, false);
           const bad = good.slice();
           if (bad.length > 0) bad[place % bad.length] = value;
-          codeOf(() => decodesAs(bad, steps));
-          codeOf(() => decodesAs(good.subarray(0, place % (good.length + 1)), steps));
+          codeThrown(() => decodesAs(bad, steps));
+          codeThrown(() => decodesAs(good.subarray(0, place % (good.length + 1)), steps));
         },
       ),
       { numRuns: 500 },

@@ -4,7 +4,6 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
 import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type LogEntry, type LogRecord } from "../../engine/log.js";
-import { TidemarkError } from "../../engine/errors.js";
 import { SegmentBuilder } from "../../storage/segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "../../storage/segment-encoder.js";
 import {
@@ -24,18 +23,7 @@ import { COMPLETE_KEY } from "../../storage/segment-open.js";
 import { SegmentReader } from "../../storage/segment-reader.js";
 import { anyLogRecord, claimsIn, normalized } from "./contract-log.js";
 import { allOf } from "./segment-support.js";
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-
-function codeOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof TidemarkError) return error.code;
-    throw error;
-  }
-  return "none";
-}
+import { codeThrown, hex } from "./support.js";
 
 function segmentOf(records: readonly LogRecord[], from = 1, blockEvents?: number): EncodedSegment {
   const events = records.reduce((sum, { events }) => sum + events.count, 0);
@@ -238,7 +226,7 @@ t.test("no bit of a segment's values can turn unnoticed", async (t) => {
         const bad = good.slice();
         bad[at]! ^= 1 << bit;
         assert.equal(
-          codeOf(() => readSection(header, section, () => bad)),
+          codeThrown(() => readSection(header, section, () => bad)),
           "storage-damaged",
         );
       }
@@ -260,7 +248,7 @@ t.test(
           const section = sections[which % sections.length]!;
           if (section.length > 0) section[at % section.length] = value;
         }
-        codeOf(() => entriesOf(readerOf({ header: good.header, sections })));
+        codeThrown(() => entriesOf(readerOf({ header: good.header, sections })));
       }),
       { numRuns: 300 },
     );

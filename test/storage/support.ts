@@ -37,6 +37,21 @@ export async function codeOf(work: Promise<unknown>): Promise<string> {
   );
 }
 
+/** The code of what a call throws. */
+export function codeThrown(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof TidemarkError) return error.code;
+    throw error;
+  }
+  return "none";
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
 export async function all(entries: AsyncIterable<LogEntry>): Promise<LogEntry[]> {
   const list: LogEntry[] = [];
   for await (const entry of entries) list.push(entry);

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import type { QueryInput, QueryResult } from "../../engine/index.js";
 import { sharedPath } from "./env.js";
+import { randomWords } from "./random.js";
 
 type Counts = readonly [views: number, viewers: number];
 type ByLabel = Readonly<Record<string, Counts>>;
@@ -56,13 +57,9 @@ export class DataSet {
   /** The lines in another order, the same for the same seed. */
   shuffled(seed: number): string[] {
     const lines = [...this.lines];
-    let state = seed;
+    const next = randomWords(seed);
     for (let i = lines.length - 1; i > 0; i--) {
-      // mulberry32
-      state = (state + 0x6d2b_79f5) | 0;
-      let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-      mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-      const j = ((mixed ^ (mixed >>> 14)) >>> 0) % (i + 1);
+      const j = next() % (i + 1);
       [lines[i], lines[j]] = [lines[j]!, lines[i]!];
     }
     return lines;
