@@ -1,7 +1,7 @@
 import { Subject, type SchedulerLike } from "rxjs";
 import type { EventError, IngestOptions, IngestReply } from "./api.js";
 import { decodeEvents, decodeJson, decodeNdjson, type DecodeContext, type Decoded } from "./body.js";
-import { utcIso } from "./calendar/label.js";
+import { utcIsoOrNull } from "./calendar/label.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
 import {
@@ -17,7 +17,14 @@ import { Fold } from "./hot/fold.js";
 import type { Watermark } from "./hot/watermark.js";
 import type { Health } from "./health.js";
 import { MAX_REPORTED_ERRORS } from "./limits.js";
-import type { BatchClaim, EventBatch, EventLog, LogRecord, Position } from "./log.js";
+import {
+  timesOf,
+  type BatchClaim,
+  type EventBatch,
+  type EventLog,
+  type LogRecord,
+  type Position,
+} from "./log.js";
 import { checkBatch } from "./check-batch.js";
 import { UTC_CALENDAR } from "./store.js";
 import { hashBytes, hashText } from "./sketch/murmur3.js";
@@ -123,9 +130,7 @@ export class Ingestor {
         : buckets.tableOf(quarterMs, position, receivedAt, backfill),
     );
     confirmRemembered(events, ids, buckets.schema, buckets.dictionaries);
-    let newest = Number.NEGATIVE_INFINITY;
-    for (let row = 0; row < events.count; row++) newest = Math.max(newest, events.ts[row]!);
-    watermark.observe(newest, receivedAt);
+    watermark.observe(timesOf(events).greatest, receivedAt);
     buckets.folded(position, events.count);
     this.folded$.next({ position, count: events.count });
   }
@@ -277,8 +282,7 @@ export class Ingestor {
   }
 
   #watermark(): string | null {
-    const { ms } = this.#options.watermark;
-    return Number.isFinite(ms) ? utcIso(ms) : null;
+    return utcIsoOrNull(this.#options.watermark.ms);
   }
 }
 

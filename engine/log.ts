@@ -70,15 +70,34 @@ export interface LogClaims {
 
 /** What a record claims, taken from the record itself. */
 export function claimsOf(position: Position, { receivedAt, claim, events }: LogRecord): LogClaims {
-  const { flags, count, idLo, idHi } = events;
-  const rows: number[] = [];
-  if (idLo !== undefined)
-    for (let row = 0; row < count; row++) if ((flags[row]! & FLAG_ID) !== 0) rows.push(row);
-  const ids = {
-    idLo: Uint32Array.from(rows, (row) => idLo![row]!),
-    idHi: Uint32Array.from(rows, (row) => idHi![row]!),
-  };
-  return { position, receivedAt, ...ids, ...(claim === undefined ? {} : { claim }) };
+  return { position, receivedAt, ...idsOf(events), ...(claim === undefined ? {} : { claim }) };
+}
+
+/** The ids of those events that have one. */
+export function idsOf({ flags, count, idLo, idHi }: EventBatch): { idLo: Uint32Array; idHi: Uint32Array } {
+  let ids = 0;
+  if (idLo !== undefined) for (let i = 0; i < count; i++) if ((flags[i]! & FLAG_ID) !== 0) ids++;
+  const low = new Uint32Array(ids);
+  const high = new Uint32Array(ids);
+  let at = 0;
+  for (let i = 0; at < ids; i++) {
+    if ((flags[i]! & FLAG_ID) === 0) continue;
+    low[at] = idLo![i]!;
+    high[at++] = idHi![i]!;
+  }
+  return { idLo: low, idHi: high };
+}
+
+/** The first and the last time of a batch's events; of one without events: +∞ and −∞. */
+export function timesOf({ ts, count }: EventBatch): { least: number; greatest: number } {
+  let least = Infinity;
+  let greatest = -Infinity;
+  for (let i = 0; i < count; i++) {
+    const time = ts[i]!;
+    if (time < least) least = time;
+    if (time > greatest) greatest = time;
+  }
+  return { least, greatest };
 }
 
 /** Records that damage took. */

@@ -8,7 +8,7 @@ import type {
   RevisionsReport,
   StorageReport,
 } from "./api.js";
-import { utcIso } from "./calendar/label.js";
+import { utcIso, utcIsoOrNull } from "./calendar/label.js";
 import { parseInstant } from "./calendar/parse.js";
 import { TidemarkError } from "./errors.js";
 import type { Buckets } from "./hot/buckets.js";
@@ -77,10 +77,10 @@ export function storageReport({ log, store }: Storage, buckets: Buckets): Storag
     cells,
     bytes,
     bytes_per_cell: cells === 0 ? null : Math.round((bytes / cells) * 100) / 100,
-    reach: instant(buckets.reachOf(calendar, grain)),
+    reach: utcIsoOrNull(buckets.reachOf(calendar, grain)),
   }));
   const gaps = log.gaps().map((gap) => incompleteRange({ tier: "raw", ...gap }));
-  const raw = { ...log.sizes(), complete_from: instant(log.completeFrom), gaps };
+  const raw = { ...log.sizes(), complete_from: utcIsoOrNull(log.completeFrom), gaps };
   return { raw, tiers, incomplete: buckets.incomplete.map(incompleteRange) };
 }
 
@@ -94,12 +94,8 @@ export function instantOf(text: string | undefined, fallback: number, pointer: s
   });
 }
 
-export function incompleteRange({ tier, fromMs, toMs }: Incomplete): IncompleteRange {
-  return { tier, from: instant(fromMs), to: instant(toMs) };
-}
-
-function instant(ms: number): string | null {
-  return Number.isFinite(ms) ? utcIso(ms) : null;
+function incompleteRange({ tier, fromMs, toMs }: Incomplete): IncompleteRange {
+  return { tier, from: utcIsoOrNull(fromMs), to: utcIsoOrNull(toMs) };
 }
 
 function bucketName({ calendar, grain, startMs }: BucketAddress): BucketName {

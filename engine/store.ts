@@ -155,8 +155,8 @@ export interface BucketStore {
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array;
   /** Every stored bucket's address, in no particular order. */
   addresses(): Iterable<BucketAddress>;
-  /** Reads a bucket anew and checks all of it; throws `storage-damaged` where it is. */
-  check(address: BucketAddress): void;
+  /** All blocks of a bucket, read anew and checked, not from a cache. Throws `storage-damaged`, also for none. */
+  check(address: BucketAddress): readonly CellBlock[];
   /** `seq` of the newest revision; 0 before the first. */
   lastRevision(): number;
   /** At most `limit` revisions after `seq`, ascending. */

@@ -2,7 +2,7 @@
  * The cold archive: what a tier gives up, one file a chunk, which needs nothing else to be read. FORMAT.md,
  * "Archive file".
  */
-import { open, mkdir, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { GRAINS } from "../engine/calendar/grain.js";
 import type { LogEntry } from "../engine/log.js";
@@ -14,6 +14,7 @@ import { FIRST_VALUE_ID } from "./checks.js";
 import { damaged } from "./errors.js";
 import { frame, NO_KEY, unframe, type RecordKind } from "./frame.js";
 import { decodeRecord, encodeRecord } from "./log-codec.js";
+import { syncPath } from "./sync.js";
 
 export const ARCHIVE_SUFFIX = ".tidemark";
 
@@ -32,9 +33,9 @@ export async function openArchive(directory: string): Promise<Archive> {
   return {
     async write(chunk) {
       const path = join(directory, nameOf(chunk));
-      await writeSynced(`${path}.part`, encodeArchive(chunk));
+      await writeFile(`${path}.part`, encodeArchive(chunk), { mode: 0o600, flush: true });
       await rename(`${path}.part`, path);
-      await syncDirectory(directory);
+      await syncPath(directory);
     },
   };
 }
@@ -183,23 +184,4 @@ function readBytes(reader: ByteReader): Uint8Array {
   const size = reader.count(1);
   const at = reader.skip(size);
   return reader.bytes.subarray(at, at + size);
-}
-
-async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, "w", 0o600);
-  try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

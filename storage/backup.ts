@@ -1,7 +1,7 @@
 /** Backups: a consistent copy of the data file beside a manifest that tells what it is. */
 import { createHash } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
-import { chmod, copyFile, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { TidemarkError } from "../engine/errors.js";
@@ -11,6 +11,7 @@ import { LmdbLog } from "./lmdb-log.js";
 import { preflight } from "./preflight.js";
 import { readGeneration } from "./state.js";
 import { WriteQueue } from "./write-queue.js";
+import { syncPath, syncUp } from "./sync.js";
 
 const DATA_FILE = "data.mdb";
 const MANIFEST_FILE = "tidemark-backup.json";
@@ -54,7 +55,7 @@ export async function writeBackup(
       mode: 0o600,
     });
     await syncPath(join(directory, MANIFEST_FILE));
-    await syncUp(directory, top);
+    await syncUp(directory, dirname(top));
     return manifest;
   } catch (error) {
     for (const name of [DATA_FILE, "lock.mdb", MANIFEST_FILE])
@@ -103,7 +104,7 @@ export async function restoreDirectory(from: string, to: string): Promise<Backup
     await syncPath(target);
     await compare(target, manifest);
     await preflight(target);
-    await syncUp(directory, top);
+    await syncUp(directory, dirname(top));
     return manifest;
   } catch (error) {
     await rm(target, { force: true });
@@ -180,20 +181,4 @@ async function emptyDirectory(directory: string): Promise<string> {
     throw new TidemarkError("invalid-config", `${directory} is not empty; give a directory of its own.`);
   }
   return created ?? directory;
-}
-
-async function syncUp(directory: string, top: string): Promise<void> {
-  for (let path = directory; ; path = dirname(path)) {
-    await syncPath(path);
-    if (path === dirname(top) || path === dirname(path)) return;
-  }
-}
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -95,10 +95,10 @@ export class LmdbStore implements BucketStore {
     return this.#current().index.addresses();
   }
 
-  check(address: BucketAddress): void {
+  check(address: BucketAddress): CellBlock[] {
     const state = this.#current();
     if (!state.index.has(address)) throw damaged(`The head of ${describe(address)}`, "is missing");
-    for (const entry of this.#readHead(state, address).blocks) this.#read(state, address, entry);
+    return this.#readHead(state, address).blocks.map((entry) => this.#read(state, address, entry));
   }
 
   lastRevision(): number {

@@ -1,5 +1,5 @@
 /** The storage that lasts: one LMDB environment in one directory. FORMAT.md describes its bytes. */
-import { lstat, mkdir, open } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { TidemarkError } from "../engine/errors.js";
 import type { BucketAddress, Storage } from "../engine/store.js";
@@ -17,6 +17,7 @@ import { Room, type RoomOptions } from "./room.js";
 import { verifyInChild } from "./verify-child.js";
 import type { DamagedRecord } from "./verify.js";
 import { WriteQueue } from "./write-queue.js";
+import { syncUp } from "./sync.js";
 
 /** Decoded blocks kept in memory: a year of hours of a few thousand blogs' totals, or a week of their viewers. */
 const DEFAULT_CACHE_BYTES = 64 * 1024 * 1024;
@@ -149,7 +150,7 @@ class DirectoryStorage implements LmdbStorage {
     const environment = Environment.open(directory, room);
     try {
       await environment.claim(lock.owner).catch(unlessFull);
-      await syncDirectories(directory, created);
+      await syncUp(directory, created === undefined ? directory : dirname(created));
       await room.layBallast();
       return new DirectoryStorage(opening, room, openedIn(environment, options));
     } catch (error) {
@@ -243,20 +244,6 @@ async function directoryAt(directory: string): Promise<Directory> {
     throw new TidemarkError("invalid-config", `${directory} is not a directory; give the path of one.`);
   }
   return { identity: `${stats.dev}:${stats.ino}`, created };
-}
-
-/** Puts the names of new files and directories on disk too: LMDB does so only with what is in its files. */
-async function syncDirectories(directory: string, created: string | undefined): Promise<void> {
-  const top = created === undefined ? directory : dirname(created);
-  for (let path = directory; ; path = dirname(path)) {
-    const handle = await open(path, "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    if (path === top) return;
-  }
 }
 
 function unusable(directory: string, error: unknown): TidemarkError {

@@ -1,6 +1,7 @@
 /** The event log without files. Segments are only drawn: as in LMDB, they are given up as a whole. */
 import {
-  FLAG_ID,
+  claimsOf,
+  timesOf,
   type EventBatch,
   type EventLog,
   type LogClaims,
@@ -137,18 +138,6 @@ function tailOf({ segmentEnds, first }: LogDisk): Position {
   return segmentEnds.at(-1) ?? first;
 }
 
-/** Of a batch without events: +∞ and −∞. */
-export function timesOf({ ts, count }: EventBatch): { least: number; greatest: number } {
-  let least = Infinity;
-  let greatest = -Infinity;
-  for (let i = 0; i < count; i++) {
-    const time = ts[i]!;
-    if (time < least) least = time;
-    if (time > greatest) greatest = time;
-  }
-  return { least, greatest };
-}
-
 function tailRecord({ receivedAt, events }: LogRecord): TailRecord {
   return { receivedAt, events: events.count, bytes: sizeOf(events) };
 }
@@ -173,23 +162,4 @@ function sumOf(records: readonly LogRecord[]): { records: number; events: number
 
 async function* claimsIn(entries: AsyncIterable<LogEntry>): AsyncGenerator<LogClaims> {
   for await (const { position, record } of entries) yield claimsOf(position, record);
-}
-
-function claimsOf(position: Position, { receivedAt, claim, events }: LogRecord): LogClaims {
-  return { position, receivedAt, ...idsOf(events), ...(claim === undefined ? {} : { claim }) };
-}
-
-/** The ids of those events that have one. */
-export function idsOf({ flags, count, idLo, idHi }: EventBatch): { idLo: Uint32Array; idHi: Uint32Array } {
-  let ids = 0;
-  if (idLo !== undefined) for (let i = 0; i < count; i++) if ((flags[i]! & FLAG_ID) !== 0) ids++;
-  const low = new Uint32Array(ids);
-  const high = new Uint32Array(ids);
-  let at = 0;
-  for (let i = 0; at < ids; i++) {
-    if ((flags[i]! & FLAG_ID) === 0) continue;
-    low[at] = idLo![i]!;
-    high[at++] = idHi![i]!;
-  }
-  return { idLo: low, idHi: high };
 }

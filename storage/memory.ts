@@ -151,8 +151,10 @@ class MemoryStore implements BucketStore {
     return this.#disk.index.addresses();
   }
 
-  check(address: BucketAddress): void {
-    if (!this.#disk.index.has(address)) throw damaged(`The bucket ${addressName(address)}`, "is missing");
+  check(address: BucketAddress): CellBlock[] {
+    const bucket = this.#disk.buckets.get(addressName(address));
+    if (bucket === undefined) throw damaged(`The bucket ${addressName(address)}`, "is missing");
+    return [...bucket.blocks.values()];
   }
 
   lastRevision(): number {

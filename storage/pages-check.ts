@@ -5,6 +5,7 @@ import type { Meta, PageFile } from "./pages-file.js";
 import {
   BIG_DATA,
   byteOrder,
+  MOST_DEPTH,
   numberOrder,
   OVERFLOW,
   overflowPagesOf,
@@ -25,8 +26,6 @@ const SLICE_MS = 10;
 const PAGES_PER_LOOK = 32;
 /** The one flag that a named database of lmdb-js may have: its values have versions. */
 const VERSIONS_FLAG = 0x100;
-/** LMDB's `CURSOR_STACK`: no tree is deeper. */
-const MOST_DEPTH = 32;
 
 export interface Structure {
   readonly pageSize: number;

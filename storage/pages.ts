@@ -4,6 +4,8 @@
  */
 
 export const PAGE_HEADER_BYTES = 24;
+/** LMDB's `CURSOR_STACK`: no tree is deeper. */
+export const MOST_DEPTH = 32;
 export const NODE_HEADER_BYTES = 8;
 /** `MDB_db`: what is known of a tree. */
 export const TREE_BYTES = 48;

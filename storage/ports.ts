@@ -107,8 +107,8 @@ export class StorePort implements BucketStore {
     return this.target.addresses();
   }
 
-  check(address: BucketAddress): void {
-    this.target.check(address);
+  check(address: BucketAddress): readonly CellBlock[] {
+    return this.target.check(address);
   }
 
   lastRevision(): number {

@@ -4,6 +4,7 @@ import { Bits } from "./pages-bits.js";
 import {
   BIG_DATA,
   byteOrder,
+  MOST_DEPTH,
   numberOrder,
   Page,
   readTree,
@@ -13,9 +14,6 @@ import {
   type KeyOrder,
   type Tree,
 } from "./pages.js";
-
-/** LMDB's `CURSOR_STACK`: no tree is deeper. */
-const MOST_DEPTH = 32;
 
 export interface FoundRecord {
   readonly key: Buffer;

@@ -1,6 +1,12 @@
 /** Gathers log records as the columns of one segment. */
-import { FLAG_VIEWER, type EventBatch, type LogRecord, type Position } from "../engine/log.js";
-import { idsOf, timesOf } from "./memory-log.js";
+import {
+  FLAG_VIEWER,
+  idsOf,
+  timesOf,
+  type EventBatch,
+  type LogRecord,
+  type Position,
+} from "../engine/log.js";
 import type { RecordRow } from "./segment-records.js";
 import { NO_VIEWER, ViewerNumbers } from "./segment-viewers.js";
 

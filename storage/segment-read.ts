@@ -1,11 +1,17 @@
 /** Reads a log in LMDB, in the order of positions, while it may change. */
-import type { LogClaims, LogEntry, LogRecord, Position } from "../engine/log.js";
+import {
+  claimsOf,
+  timesOf,
+  type LogClaims,
+  type LogEntry,
+  type LogRecord,
+  type Position,
+} from "../engine/log.js";
 import { TidemarkError } from "../engine/errors.js";
 import type { Environment } from "./environment.js";
 import { damaged, overtaken } from "./errors.js";
 import { logKey } from "./keys.js";
 import { decodeRecord } from "./log-codec.js";
-import { idsOf, timesOf } from "./memory-log.js";
 import type { SegmentHeader } from "./segment-format.js";
 import type { SegmentIndex } from "./segment-index.js";
 import type { SegmentReader } from "./segment-reader.js";
@@ -60,12 +66,7 @@ export function readEntries(
 export function readClaims(source: LogSource, from: Position, head: Position): AsyncGenerator<LogClaims> {
   const view: View<LogClaims> = {
     ofBlock: (reader, block) => reader.claims(block),
-    ofRecord: (position, { receivedAt, claim, events }) => ({
-      position,
-      receivedAt,
-      ...(claim === undefined ? {} : { claim }),
-      ...idsOf(events),
-    }),
+    ofRecord: claimsOf,
     isWanted: () => true,
   };
   return walk(source, from, head, undefined, view);

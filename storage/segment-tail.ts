@@ -1,6 +1,5 @@
 /** What is known of the records that are in no segment, without reading them. */
-import type { LogRecord, Position } from "../engine/log.js";
-import { timesOf } from "./memory-log.js";
+import { timesOf, type LogRecord, type Position } from "../engine/log.js";
 import type { TailRecord } from "./segment-plan.js";
 
 interface Row extends TailRecord {

@@ -23,6 +23,6 @@ export {
 } from "./civil.js";
 export { civilFromInstant, type CivilTime, type Zone } from "./zone.js";
 export { getZone, supportedZones } from "./names.js";
-export { formatDay, formatInstant, label, utcIso } from "./label.js";
+export { formatDay, formatInstant, label, utcIso, utcIsoOrNull } from "./label.js";
 export { localDateStart, parseInstant, parseLocalDate } from "./parse.js";
 export { MAX_BUCKETS, buckets } from "./interval.js";

@@ -40,6 +40,11 @@ export function utcIso(utcMs: number): string {
   return `${formatLocal(utcMs)}Z`;
 }
 
+/** The same, null for an instant that is not known: an infinite one. */
+export function utcIsoOrNull(ms: number): string | null {
+  return Number.isFinite(ms) ? utcIso(ms) : null;
+}
+
 /** "2016-03-14" for a day number. Years outside 0–9999 have a sign and six digits (ECMA-262, expanded years). */
 export function formatDay(dayNumber: number): string {
   const { year, month, day } = civilFromDays(dayNumber);

@@ -29,6 +29,17 @@ export function mergeBlocks(blocks: readonly CellBlock[]): CellBlock {
   return builder.finish();
 }
 
+/** The union of buckets: their blocks, merged by rollup. */
+export function mergeByRollup(blocks: readonly CellBlock[]): CellBlock[] {
+  const byRollup = new Map<number, CellBlock[]>();
+  for (const block of blocks) {
+    const known = byRollup.get(block.rollup);
+    if (known === undefined) byRollup.set(block.rollup, [block]);
+    else known.push(block);
+  }
+  return [...byRollup.values()].map((group) => (group.length === 1 ? group[0]! : mergeBlocks(group)));
+}
+
 /**
  * The block of a rollup whose dimensions are the first `arity` of those of `block`'s rollup, made from that alone:
  * every event counts in one cell of each rollup of its bucket, so the coarser cell is the sum of the finer ones.

@@ -2,6 +2,9 @@ import { HOUR_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import { UTC_CALENDAR, type BucketAddress } from "../store.js";
 
+/** Grains whose buckets are made of finer ones. */
+export type CoarseGrain = Exclude<Grain, "quarter">;
+
 /** What a bucket is made of; a day is made of hours, and of quarters where it begins within one. */
 const CHILD: Readonly<Record<Exclude<Grain, "quarter" | "day">, Grain>> = {
   hour: "quarter",
@@ -14,11 +17,7 @@ const CHILD: Readonly<Record<Exclude<Grain, "quarter" | "day">, Grain>> = {
 export type Existing = (calendar: string, grain: Grain) => Iterable<BucketAddress>;
 
 /** The disjoint finer buckets that buckets of `grain` are made of, each inside one of them. */
-export function* partsOf(
-  zone: Zone,
-  grain: Exclude<Grain, "quarter">,
-  existing: Existing,
-): Generator<BucketAddress> {
+export function* partsOf(zone: Zone, grain: CoarseGrain, existing: Existing): Generator<BucketAddress> {
   if (grain !== "day") {
     yield* existing(grain === "hour" ? UTC_CALENDAR : zone.name, CHILD[grain]);
     return;
@@ -27,6 +26,24 @@ export function* partsOf(
   for (const quarter of existing(UTC_CALENDAR, "quarter")) {
     if (isCut(zone, quarter.startMs - (quarter.startMs % HOUR_MS))) yield quarter;
   }
+}
+
+/** The tiers that one bucket is made from. */
+export function partTiersOf(
+  zone: Zone,
+  grain: CoarseGrain,
+  startMs: number,
+  endMs: number,
+): readonly (readonly [calendar: string, grain: Grain])[] {
+  if (grain === "hour") return [[UTC_CALENDAR, CHILD.hour]];
+  if (grain !== "day") return [[zone.name, CHILD[grain]]];
+  const takesQuarters = [startMs, endMs].some((ms) => isCut(zone, ms - (ms % HOUR_MS)));
+  return takesQuarters
+    ? [
+        [UTC_CALENDAR, "hour"],
+        [UTC_CALENDAR, "quarter"],
+      ]
+    : [[UTC_CALENDAR, "hour"]];
 }
 
 /** Does a local day begin within this UTC hour, as those of +05:30 and +05:45 do? Then the hour is taken apart. */

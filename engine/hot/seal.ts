@@ -14,8 +14,8 @@ import {
 } from "../store.js";
 import { toBlocks } from "./block.js";
 import type { CellTable } from "./cell-table.js";
-import { mergeBlocks } from "./merge-blocks.js";
-import { partsOf } from "./parts.js";
+import { mergeByRollup } from "./merge-blocks.js";
+import { partsOf, type CoarseGrain } from "./parts.js";
 
 /** Unwritten cells of one quarter. */
 export interface QuarterDelta {
@@ -105,7 +105,7 @@ class Sealer {
     }
   }
 
-  *#grain(zone: Zone, grain: Exclude<Grain, "quarter">): Generator<SealedBucket, void, void> {
+  *#grain(zone: Zone, grain: CoarseGrain): Generator<SealedBucket, void, void> {
     const calendar = grain === "hour" ? UTC_CALENDAR : zone.name;
     const before = this.#sealedBefore(calendar);
     const reach = this.#reach(calendar, grain);
@@ -125,7 +125,7 @@ class Sealer {
   }
 
   /** The non-empty buckets that this commit seals: start → the finer buckets that it is made of. */
-  #ripe(zone: Zone, grain: Exclude<Grain, "quarter">, before: number): Map<number, BucketAddress[]> {
+  #ripe(zone: Zone, grain: CoarseGrain, before: number): Map<number, BucketAddress[]> {
     const ripe = new Map<number, BucketAddress[]>();
     const from = zone.startOf(grain, before);
     const to = zone.startOf(grain, this.#in.sealUntil);
@@ -186,17 +186,6 @@ class Sealer {
   #reach(calendar: string, grain: Grain): number {
     return this.#in.reach[tierName(calendar, grain)] ?? Number.NEGATIVE_INFINITY;
   }
-}
-
-/** The union of buckets: their blocks, merged by rollup. */
-export function mergeByRollup(blocks: readonly CellBlock[]): CellBlock[] {
-  const byRollup = new Map<number, CellBlock[]>();
-  for (const block of blocks) {
-    const known = byRollup.get(block.rollup);
-    if (known === undefined) byRollup.set(block.rollup, [block]);
-    else known.push(block);
-  }
-  return [...byRollup.values()].map((group) => (group.length === 1 ? group[0]! : mergeBlocks(group)));
 }
 
 /** All blocks of a stored bucket, by rollup; none where there is no bucket. */

@@ -1,5 +1,5 @@
 import type { Metric, QueryResult, QueryRow } from "../api.js";
-import { utcIso } from "../calendar/index.js";
+import { utcIso, utcIsoOrNull } from "../calendar/index.js";
 import { TIERS } from "./aggregation.js";
 import { MISSING_WARNING, type MissingRange } from "./incomplete.js";
 import type { Page } from "./rows.js";
@@ -31,7 +31,7 @@ export function answer(found: Findings): QueryResult {
       range: plan.range,
       granularity: plan.grain,
       ...(query.include.time_labels && plan.grain !== null ? { time_labels: plan.labels() } : {}),
-      watermark: Number.isFinite(moment.watermarkMs) ? utcIso(moment.watermarkMs) : null,
+      watermark: utcIsoOrNull(moment.watermarkMs),
       as_of: utcIso(moment.now),
       seq: found.position,
       non_additive: query.metrics.filter((metric) => isNonAdditive(metric, plan.grain !== null)),

@@ -1,4 +1,4 @@
-import { utcIso } from "../calendar/index.js";
+import { utcIsoOrNull } from "../calendar/index.js";
 import { tierName, type Incomplete } from "../store.js";
 import type { Run } from "./cover.js";
 
@@ -20,9 +20,5 @@ export function missingIn(runs: readonly Run[], incomplete: readonly Incomplete[
           (tier === null || tier === tierName(run.calendar, run.grain)),
       ),
     )
-    .map(({ fromMs, toMs }) => [instant(fromMs), instant(toMs)]);
-}
-
-function instant(ms: number): string | null {
-  return Number.isFinite(ms) ? utcIso(ms) : null;
+    .map(({ fromMs, toMs }) => [utcIsoOrNull(fromMs), utcIsoOrNull(toMs)]);
 }

@@ -2,7 +2,7 @@ import type { SchedulerLike } from "rxjs";
 import { TidemarkError } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
 import type { EventLog } from "../log.js";
-import type { BucketStore } from "../store.js";
+import type { BucketAddress, BucketStore, CellBlock } from "../store.js";
 
 /** What upkeep works on. */
 export interface Ground {
@@ -28,12 +28,27 @@ export function createPause(scheduler: SchedulerLike): Ground["pause"] {
   };
 }
 
-/** What `read` returns; undefined where it finds damage. */
-export function readable<T>(read: () => T): T | undefined {
+/** What is stored of a bucket now, read anew and checked; none where there is no bucket. Throws `storage-damaged`. */
+export function readBucket(store: BucketStore, address: BucketAddress): readonly CellBlock[] {
+  return store.head(address) === undefined ? [] : store.check(address);
+}
+
+/** What `read` returns; undefined where it finds damage, which `tell` is told of. */
+export function readable<T>(read: () => T, tell?: (error: TidemarkError) => void): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (error instanceof TidemarkError && error.code === "storage-damaged") return undefined;
-    throw error;
+    if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
+    tell?.(error);
+    return undefined;
   }
+}
+
+/** Have two half-open ranges of time an instant in common? */
+export function overlaps(
+  range: { readonly fromMs: number; readonly toMs: number },
+  fromMs: number,
+  toMs: number,
+): boolean {
+  return range.fromMs < toMs && range.toMs > fromMs;
 }

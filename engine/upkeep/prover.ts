@@ -1,12 +1,12 @@
 import { HOUR_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
-import { TidemarkError } from "../errors.js";
-import { isCut, partsOf } from "../hot/parts.js";
+import { partTiersOf, partsOf, type CoarseGrain } from "../hot/parts.js";
 import type { Position } from "../log.js";
-import { countRows, mergeByRollup, storedBlocks } from "../hot/seal.js";
+import { countRows } from "../hot/seal.js";
+import { mergeByRollup } from "../hot/merge-blocks.js";
 import { UTC_CALENDAR, tierName, type BucketAddress, type CellBlock, type Incomplete } from "../store.js";
 import type { Findings } from "./findings.js";
-import { readable, type Ground } from "./ground.js";
+import { overlaps, readBucket, readable, type Ground } from "./ground.js";
 import { recomputeQuarters } from "./recompute.js";
 
 /** Events that keep coming for a quarter change it while raw is read; then it is read again. */
@@ -14,8 +14,6 @@ const MAX_ATTEMPTS = 5;
 
 /** Events recomputed at once, were they spread evenly: a few ten megabytes of cells. */
 const EVENTS_AT_ONCE = 100_000;
-
-export type CoarseGrain = Exclude<Grain, "quarter">;
 
 /** Compares stored buckets with what they are made of, bit for bit: quarters with raw events, others with finer ones. */
 export class Prover {
@@ -56,7 +54,7 @@ export class Prover {
     let startMs = zone.startOf(grain, fromMs);
     for (let endMs = zone.endOf(grain, startMs); endMs <= until; endMs = zone.endOf(grain, startMs)) {
       if (endMs > fromMs) {
-        await this.#ground.pause(this.#compose({ calendar, grain, startMs }, zone, endMs, findings));
+        await this.#ground.pause(this.#compose(zone, grain, startMs, endMs, findings));
       }
       startMs = endMs;
     }
@@ -65,7 +63,7 @@ export class Prover {
   /** Are all raw events of the range still there? */
   hasRaw(fromMs: number, toMs: number): boolean {
     const { log } = this.#ground;
-    return fromMs >= log.completeFrom && !log.gaps().some((gap) => gap.fromMs < toMs && gap.toMs > fromMs);
+    return fromMs >= log.completeFrom && !log.gaps().some((gap) => overlaps(gap, fromMs, toMs));
   }
 
   /**
@@ -74,13 +72,13 @@ export class Prover {
    */
   partsOf(
     zone: Zone,
-    { grain, startMs }: BucketAddress,
+    grain: CoarseGrain,
+    startMs: number,
     endMs: number,
     others: Iterable<BucketAddress> = [],
   ): BucketAddress[] | undefined {
-    if (grain === "quarter") throw new Error("BUG: quarters are made of raw events");
     const { buckets, store } = this.#ground;
-    const tiers = partTiers(zone, { calendar: zone.name, grain, startMs }, endMs);
+    const tiers = partTiersOf(zone, grain, startMs, endMs);
     if (!tiers.every(([calendar, finer]) => startMs >= buckets.reachOf(calendar, finer))) return undefined;
     const existing = (calendar: string, finer: Grain): BucketAddress[] => {
       const starts = new Set(store.starts(calendar, finer, startMs, endMs));
@@ -94,13 +92,16 @@ export class Prover {
   }
 
   /** Did damage take some of the parts? Then a bucket that is still whole must not be held against the rest. */
-  lacksParts(zone: Zone, address: BucketAddress, endMs: number, also: readonly Incomplete[] = []): boolean {
-    const tiers = new Set(
-      partTiers(zone, address, endMs).map(([calendar, grain]) => tierName(calendar, grain)),
-    );
+  lacksParts(
+    zone: Zone,
+    grain: CoarseGrain,
+    startMs: number,
+    endMs: number,
+    also: readonly Incomplete[] = [],
+  ): boolean {
+    const tiers = partTiersOf(zone, grain, startMs, endMs).map((tier) => tierName(...tier));
     return [...this.#ground.buckets.incomplete, ...also].some(
-      ({ tier, fromMs, toMs }) =>
-        tier !== null && tiers.has(tier) && fromMs < endMs && toMs > address.startMs,
+      (missing) => missing.tier !== null && tiers.includes(missing.tier) && overlaps(missing, startMs, endMs),
     );
   }
 
@@ -134,20 +135,20 @@ export class Prover {
   }
 
   /** Returns how many cells were read for it. */
-  #compose(address: BucketAddress, zone: Zone, endMs: number, findings: Findings): number {
-    const { buckets } = this.#ground;
-    if (address.startMs < buckets.reachOf(address.calendar, address.grain)) return 0;
+  #compose(zone: Zone, grain: CoarseGrain, startMs: number, endMs: number, findings: Findings): number {
+    const address = { calendar: grain === "hour" ? UTC_CALENDAR : zone.name, grain, startMs };
+    if (startMs < this.#ground.buckets.reachOf(address.calendar, grain)) return 0;
     const stored = this.#read(address, findings);
     if (stored === undefined) return 1;
-    const parts = this.partsOf(zone, address, endMs);
-    if (parts === undefined || this.lacksParts(zone, address, endMs)) {
+    const parts = this.partsOf(zone, grain, startMs, endMs);
+    if (parts === undefined || this.lacksParts(zone, grain, startMs, endMs)) {
       if (stored.length > 0) findings.unproven++;
       return countRows(stored);
     }
     if (stored.length === 0 && parts.length === 0) return 0;
     const blocks: CellBlock[] = [];
     for (const part of parts) {
-      const read = this.#read(part, findings, false);
+      const read = readable(() => readBucket(this.#ground.store, part));
       // A part that cannot be read is told of where it is compared itself.
       if (read === undefined) return countRows(stored);
       blocks.push(...read);
@@ -157,17 +158,11 @@ export class Prover {
   }
 
   /** A bucket's blocks, none where there is no bucket; undefined, and told of, when they cannot be read. */
-  #read(address: BucketAddress, findings: Findings, isTold = true): CellBlock[] | undefined {
-    const { store, buckets } = this.#ground;
-    try {
-      if (store.head(address) === undefined) return [];
-      store.check(address);
-      return storedBlocks(store, buckets.schema, address);
-    } catch (error) {
-      if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
-      if (isTold) findings.unreadable(address, error);
-      return undefined;
-    }
+  #read(address: BucketAddress, findings: Findings): readonly CellBlock[] | undefined {
+    return readable(
+      () => readBucket(this.#ground.store, address),
+      (error) => findings.unreadable(address, error),
+    );
   }
 
   /** Up to which records the quarters are stored, as one text; −1 where a head cannot be read. */
@@ -181,34 +176,4 @@ export class Prover {
 
 function quarterAt(startMs: number): BucketAddress {
   return { calendar: UTC_CALENDAR, grain: "quarter", startMs };
-}
-
-/** The tiers that a coarse bucket is made from. */
-function partTiers(
-  zone: Zone,
-  { grain, startMs }: BucketAddress,
-  endMs: number,
-): readonly (readonly [string, Grain])[] {
-  switch (grain) {
-    case "quarter":
-      throw new Error("BUG: quarters are made of raw events");
-    case "hour":
-      return [[UTC_CALENDAR, "quarter"]];
-    case "day":
-      return isCutDay(zone, startMs, endMs)
-        ? [
-            [UTC_CALENDAR, "hour"],
-            [UTC_CALENDAR, "quarter"],
-          ]
-        : [[UTC_CALENDAR, "hour"]];
-    case "week":
-    case "month":
-      return [[zone.name, "day"]];
-    case "year":
-      return [[zone.name, "month"]];
-  }
-}
-
-function isCutDay(zone: Zone, startMs: number, endMs: number): boolean {
-  return isCut(zone, startMs - (startMs % HOUR_MS)) || isCut(zone, endMs - (endMs % HOUR_MS));
 }

@@ -1,7 +1,8 @@
-import { HOUR_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
+import { GRAINS, HOUR_MS, QUARTER_MS } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import type { Committer } from "../hot/committer.js";
-import { countRows, mergeByRollup, storedBlocks, totalOf } from "../hot/seal.js";
+import { mergeByRollup } from "../hot/merge-blocks.js";
+import { countRows, totalOf } from "../hot/seal.js";
 import {
   addressName,
   tierName,
@@ -12,12 +13,9 @@ import {
   type StoredBucket,
 } from "../store.js";
 import { differences } from "./compare.js";
-import { readable, type Ground } from "./ground.js";
+import { readBucket, readable, type Ground } from "./ground.js";
 import type { Prover } from "./prover.js";
 import { recomputeQuarters } from "./recompute.js";
-
-/** Finer before coarser: a bucket is made of those before it. */
-const ORDER: readonly Grain[] = ["quarter", "hour", "day", "week", "month", "year"];
 
 export interface Repaired {
   readonly buckets: number;
@@ -41,7 +39,7 @@ export class Repairer {
   async repair(addresses: readonly BucketAddress[]): Promise<Repaired> {
     return await this.#committer.exclusively(async (commit) => {
       const work = new Repair(this.#ground, this.#prover);
-      const sorted = addresses.toSorted((a, b) => ORDER.indexOf(a.grain) - ORDER.indexOf(b.grain));
+      const sorted = addresses.toSorted((a, b) => GRAINS.indexOf(a.grain) - GRAINS.indexOf(b.grain));
       for (const address of sorted) await work.make(address);
       const { replaced, removed, revisions, lost } = work;
       const incomplete = [...this.#ground.buckets.incomplete, ...lost];
@@ -87,15 +85,14 @@ class Repair {
       this.lost.push({ tier, fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY });
       return [];
     }
-    const parts =
-      address.grain === "quarter"
-        ? undefined
-        : this.#prover.partsOf(zone, address, endMs, this.#replacements());
+    const { grain, startMs } = address;
+    if (grain === "quarter") return await this.#fromRaw(address, endMs);
+    const parts = this.#prover.partsOf(zone, grain, startMs, endMs, this.#replacements());
     if (parts === undefined) return await this.#fromRaw(address, endMs);
     const blocks: CellBlock[] = [];
     for (const part of parts) blocks.push(...(this.#read(part) ?? (await this.make(part))));
     // What its parts lack, it lacks too.
-    if (this.#prover.lacksParts(zone, address, endMs, this.lost)) this.#lose(address, endMs);
+    if (this.#prover.lacksParts(zone, grain, startMs, endMs, this.lost)) this.#lose(address, endMs);
     return mergeByRollup(blocks);
   }
 
@@ -140,14 +137,9 @@ class Repair {
 
   /** Undefined when the bucket cannot be read. */
   #read(address: BucketAddress): readonly CellBlock[] | undefined {
-    const { store, buckets } = this.#ground;
     const known = this.#made.get(addressName(address));
     if (known !== undefined) return known;
-    return readable(() => {
-      if (store.head(address) === undefined) return [];
-      store.check(address);
-      return storedBlocks(store, buckets.schema, address);
-    });
+    return readable(() => readBucket(this.#ground.store, address));
   }
 
   #revisionOf(address: BucketAddress): number {

@@ -1,6 +1,7 @@
 import { HOUR_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import type { Committer } from "../hot/committer.js";
+import type { CoarseGrain } from "../hot/parts.js";
 import { storedBlocks } from "../hot/seal.js";
 import type { LogEntry, Position } from "../log.js";
 import { UTC_CALENDAR, tierName, type BucketAddress, type StoredBucket } from "../store.js";
@@ -45,9 +46,9 @@ interface Tier {
   readonly calendar: string;
   readonly grain: Grain;
   /** Buckets that are made of this tier, which prove it. */
-  readonly parents: readonly (readonly [Zone, Exclude<Grain, "quarter">])[];
+  readonly parents: readonly (readonly [Zone, CoarseGrain])[];
   /** A cut lies between two buckets of this grain. */
-  readonly cutAt: Exclude<Grain, "quarter" | "hour">;
+  readonly cutAt: Exclude<CoarseGrain, "hour">;
 }
 
 /**

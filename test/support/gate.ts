@@ -197,8 +197,8 @@ class GatedStore extends Door implements BucketStore {
     return this.#inner.store.addresses();
   }
 
-  check(address: BucketAddress): void {
-    this.#inner.store.check(address);
+  check(address: BucketAddress): readonly CellBlock[] {
+    return this.#inner.store.check(address);
   }
 
   lastRevision(): number {
