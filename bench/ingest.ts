@@ -52,7 +52,7 @@ async function ingestAll(): Promise<Rates> {
   const sealed = performance.now() - begun;
   const { hotCells, commits } = engine.stats();
   if (hotCells !== 0) throw new Error(`BUG: ${hotCells} cells were not sealed`);
-  const { total } = engine.query({ date_range: "all", metrics: ["views"], include: { total: true } });
+  const { total } = await engine.query({ date_range: "all", metrics: ["views"], include: { total: true } });
   if (total?.metrics[0] !== EVENTS) throw new Error(`BUG: ${total?.metrics[0]} views of ${EVENTS}`);
   process.stderr.write(
     `  ${commits} commits, counted in ${Math.round(counted)} ms, sealed in ${Math.round(sealed)} ms\n`,

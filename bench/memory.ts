@@ -103,8 +103,8 @@ async function flood(path: string): Promise<void> {
   }
   await engine.checkpoint();
   const seconds = (performance.now() - begun) / 1000;
-  const { results } = engine.query({ date_range: "all", metrics: ["views"] });
-  const other = engine.query({
+  const { results } = await engine.query({ date_range: "all", metrics: ["views"] });
+  const other = await engine.query({
     date_range: "all",
     metrics: ["views"],
     dimensions: ["blog"],

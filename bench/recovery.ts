@@ -63,7 +63,7 @@ async function open(path: string, nowMs: number): Promise<void> {
   const storage = await openLmdb(path);
   const opened = performance.now();
   const engine = await createEngine({ storage, scheduler: clockAt({ value: nowMs }) });
-  const [row] = engine.query({ date_range: "all", metrics: ["views"] }).results;
+  const [row] = (await engine.query({ date_range: "all", metrics: ["views"] })).results;
   const ready = performance.now();
   const result: Opened = {
     openMs: opened - begun,

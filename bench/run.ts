@@ -9,7 +9,19 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 
-const BENCHMARKS = ["sketch", "calendar", "ingest", "storage", "raw", "cells", "recovery", "memory", "live"];
+const BENCHMARKS = [
+  "sketch",
+  "calendar",
+  "ingest",
+  "storage",
+  "raw",
+  "cells",
+  "recovery",
+  "memory",
+  "live",
+  "query",
+  "decode",
+];
 const RESULTS = fileURLToPath(new URL("RESULTS.md", import.meta.url));
 
 function run(name: string): string {

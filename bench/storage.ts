@@ -117,7 +117,7 @@ function codecs(batches: readonly EventBatch[], sizes: readonly (readonly [strin
 
 async function reads(directory: string, blocks: readonly CellBlock[]): Promise<void> {
   const address = { calendar: "UTC", grain: "hour", startMs: W1_START_MS } as const;
-  for (const cacheBytes of [0, 64 * 1024 * 1024]) {
+  for (const cacheBytes of [0, 128 * 1024 * 1024]) {
     const storage = await openLmdb(directory, { cacheBytes });
     const { store } = storage;
     if (store.generation() === 0) {

@@ -2,6 +2,8 @@
  * W1, the workload of all ingest benchmarks: view events over 48 h, 10,000 blogs Zipf(1.05), 2,000 authors (each
  * blog has one), 200 countries Zipf(1.2), 1,000,000 viewers Zipf(0.8) who are at home in one country 95 % of the
  * time; ordered but for a jitter of 5 s, and 0.5 % late by up to 2 h. Seeded: the same numbers give the same events.
+ *
+ * W2, that of the queries: 27,000,000 of them over 180 days (bench/history.ts makes a store of it).
  */
 import { FLAG_VIEWER, type EventBatch } from "../engine/log.js";
 import { hashText } from "../engine/sketch/murmur3.js";
@@ -67,6 +69,11 @@ export function createZipf(n: number, exponent: number, rng: () => number): () =
 }
 
 export function generate(options: WorkloadOptions): Workload {
+  return createWorkload(options)(options.events);
+}
+
+/** The same events in parts: each call gives the next `count` of them, in order. */
+export function createWorkload(options: WorkloadOptions): (count: number) => Workload {
   const { events, seed = 1, startMs = W1_START_MS, spanMs = 48 * HOUR_MS } = options;
   const { blogs = 10_000, authors = 2_000, countries = 200, viewers = 1_000_000 } = options;
   const rng = createRng(seed);
@@ -75,23 +82,30 @@ export function generate(options: WorkloadOptions): Workload {
   const drawViewer = createZipf(viewers, 0.8, rng);
   const authorOf = Uint32Array.from({ length: blogs }, () => Math.floor(rng() * authors));
   const homeOf = Uint32Array.from({ length: viewers }, () => drawCountry());
-  const workload: Workload = {
-    count: events,
-    ts: new Float64Array(events),
-    blog: new Uint32Array(events),
-    author: new Uint32Array(events),
-    country: new Uint32Array(events),
-    viewer: new Uint32Array(events),
+  let made = 0;
+  return (count) => {
+    const workload = emptyWorkload(count);
+    for (let i = 0; i < count; i++, made++) {
+      const late = rng() < 0.005 ? rng() * 2 * HOUR_MS : rng() * 5000;
+      workload.ts[i] = Math.max(startMs, Math.floor(startMs + (made / events) * spanMs - late));
+      workload.blog[i] = drawBlog();
+      workload.author[i] = authorOf[workload.blog[i]!]!;
+      workload.viewer[i] = drawViewer();
+      workload.country[i] = rng() < 0.95 ? homeOf[workload.viewer[i]!]! : drawCountry();
+    }
+    return workload;
   };
-  for (let i = 0; i < events; i++) {
-    const late = rng() < 0.005 ? rng() * 2 * HOUR_MS : rng() * 5000;
-    workload.ts[i] = Math.max(startMs, Math.floor(startMs + (i / events) * spanMs - late));
-    workload.blog[i] = drawBlog();
-    workload.author[i] = authorOf[workload.blog[i]!]!;
-    workload.viewer[i] = drawViewer();
-    workload.country[i] = rng() < 0.95 ? homeOf[workload.viewer[i]!]! : drawCountry();
-  }
-  return workload;
+}
+
+function emptyWorkload(count: number): Workload {
+  return {
+    count,
+    ts: new Float64Array(count),
+    blog: new Uint32Array(count),
+    author: new Uint32Array(count),
+    country: new Uint32Array(count),
+    viewer: new Uint32Array(count),
+  };
 }
 
 /** Decoded batches of `size` events, as `engine.ingestBatch` takes them (dimensions blog, author, country). */

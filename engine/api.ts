@@ -4,11 +4,26 @@
  */
 import type { Observable, SchedulerLike } from "rxjs";
 import type { EventBatch, LogSizes, Position } from "./log.js";
+import type {
+  Answer,
+  BatchResult,
+  Freshness,
+  OverlapInput,
+  OverlapResult,
+  PeakInput,
+  PeakResult,
+  Question,
+  QueryInput,
+  QueryResult,
+  RowState,
+} from "./query-api.js";
 import type { Schema, SchemaConfig } from "./schema.js";
 import type { RevisionReason, Storage } from "./store.js";
 import type { Archive } from "./upkeep/archive.js";
 import type { CellValues } from "./upkeep/compare.js";
 import type { RetentionOptions } from "./upkeep/policy.js";
+
+export * from "./query-api.js";
 
 export interface EngineOptions {
   readonly storage: Storage;
@@ -45,6 +60,10 @@ export interface EngineOptions {
   readonly archive?: Archive;
   /** One day of the raw log is compared with the buckets so often, ms; 0 for never. */
   readonly reconcileEveryMs?: number;
+  /** Bytes of answers that are kept to be given again; 0 for none. */
+  readonly maxCacheBytes?: number;
+  /** A clock finer than the scheduler's, ms from any start, for `explain`. */
+  readonly stopwatch?: () => number;
   /** Clock and timers; virtual in tests. Default: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike;
 }
@@ -100,73 +119,6 @@ export interface IngestReply {
   readonly durable: boolean;
 }
 
-export const METRICS = [
-  "views",
-  "viewers",
-  "views_anonymous",
-  "blogs_created",
-  "blogs_total",
-  "views_per_viewer",
-] as const;
-export type Metric = (typeof METRICS)[number];
-
-/** See docs/queries.md. Unknown members are refused. */
-export interface QueryInput {
-  readonly date_range: string | readonly [string, string];
-  readonly timezone?: string;
-  readonly metrics?: readonly Metric[];
-  /** `time` (auto), `time:quarter|hour|day|week|month|year`, and the dimensions of one rollup. */
-  readonly dimensions?: readonly string[];
-  /** All must hold: `["is", dimension, [values]]`. */
-  readonly filters?: readonly (readonly [string, string, readonly (string | null)[]])[];
-  readonly order_by?: readonly (readonly [string, "asc" | "desc"])[];
-  readonly limit?: number;
-  /** `zero` adds a row for every empty time bucket (only when time is the only dimension). */
-  readonly fill?: "none" | "zero";
-  readonly include?: { readonly total?: boolean; readonly time_labels?: boolean; readonly explain?: boolean };
-}
-
-/** partial: the bucket is open; provisional: past, may still change at once; final: sealed; revised: changed since. */
-export type RowState = "partial" | "provisional" | "final" | "revised";
-
-export interface QueryRow {
-  /** One per asked dimension, in order; null where an event carried no value. */
-  readonly dimensions: readonly (string | null)[];
-  /** One per asked metric, in order; null where it is not defined (0/0). */
-  readonly metrics: readonly (number | null)[];
-  /** Standard error of each metric; 0 where it is exact. */
-  readonly error: readonly number[];
-  readonly exact: readonly boolean[];
-  readonly state: RowState;
-}
-
-export interface QueryResult {
-  readonly results: readonly QueryRow[];
-  /** With `include.total`. */
-  readonly total?: Omit<QueryRow, "dimensions">;
-  readonly meta: {
-    /** `[from, to)`, RFC 3339 in the zone of the query. */
-    readonly range: readonly [string, string];
-    readonly granularity: string | null;
-    /** With `include.time_labels`: every time bucket of the range. */
-    readonly time_labels?: readonly string[];
-    readonly watermark: string | null;
-    readonly as_of: string;
-    /** Position in the log up to which everything is counted. */
-    readonly seq: Position;
-    /** Metrics whose rows do not add up to the total. */
-    readonly non_additive: readonly Metric[];
-    /** Rows cut off by `limit`. */
-    readonly rows_left_off: number;
-    /** Damage took events of these times: numbers that cover them may be too small. Absent when all is well. */
-    readonly incomplete?: readonly (readonly [string | null, string | null])[];
-    readonly sources?: readonly { readonly tier: string; readonly buckets: number }[];
-    readonly warnings: readonly string[];
-  };
-  /** The query as it was understood: defaults filled in, dates resolved. */
-  readonly query: Record<string, unknown>;
-}
-
 /** What a live query emits: first a snapshot, then absolute values; losing one costs freshness only. */
 export type LiveMessage =
   | { readonly type: "snapshot"; readonly seq: Position; readonly payload: QueryResult }
@@ -195,6 +147,13 @@ export interface EngineStats {
   readonly events: Readonly<Record<"accepted" | "duplicate" | "late_accepted", number>>;
   readonly rejected: Readonly<Partial<Record<RejectionCode, number>>>;
   readonly commits: number;
+  /** Answers that were kept and given again, those that were not, and what is kept. */
+  readonly cache: {
+    readonly hits: number;
+    readonly misses: number;
+    readonly entries: number;
+    readonly bytes: number;
+  };
   /** The last failure to write buckets, or null; they are kept in memory and tried again. */
   readonly lastCommitError: string | null;
   /** Why nothing can be written at the moment, or null. It is tried again and again. */
@@ -332,8 +291,18 @@ export interface Engine {
   ingestBytes(body: Uint8Array, format: "json" | "ndjson", options?: IngestOptions): Promise<IngestReply>;
   /** Already decoded columns (importers, benchmarks). */
   ingestBatch(batch: EventBatch, options?: IngestOptions): Promise<IngestReply>;
-  /** Throws `TidemarkError` with a pointer for what it cannot answer exactly. */
-  query(query: QueryInput): QueryResult;
+  /** Rejects with a `TidemarkError` with a pointer for what it cannot answer exactly. */
+  query(query: QueryInput): Promise<QueryResult>;
+  /** As `query`, but at once and from stored buckets only: where raw events are needed it throws. */
+  queryNow(query: QueryInput): QueryResult;
+  /** Views by weekday and hour. */
+  peak(input: PeakInput): Promise<PeakResult>;
+  /** Viewers that two sets share. */
+  overlap(input: OverlapInput): Promise<OverlapResult>;
+  /** Up to 64 questions of one state; each fails by itself. */
+  batch(questions: readonly Question[]): Promise<BatchResult>;
+  /** How long an answer of this engine stays as it is; undefined for one that cannot be kept (a page, raw events). */
+  freshness(answer: Answer): Freshness | undefined;
   /** Errors with `TidemarkError` at subscription; completes when the engine closes. */
   live$(query: QueryInput): Observable<LiveMessage>;
   stats(): EngineStats;

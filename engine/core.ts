@@ -3,15 +3,17 @@ import { Buckets } from "./hot/buckets.js";
 import { Committer } from "./hot/committer.js";
 import { Dictionaries } from "./hot/dictionaries.js";
 import { Watermark } from "./hot/watermark.js";
-import { Health } from "./health.js";
+import { Health, damagedBucket } from "./health.js";
 import { Ingestor } from "./ingest.js";
 import type { Position } from "./log.js";
 import type { Settings } from "./options.js";
+import { Questions, type Moment } from "./query/index.js";
 import { recover } from "./recovery.js";
 import { TidemarkError } from "./errors.js";
 import type { Schema } from "./schema.js";
 import type { StoreMeta } from "./store.js";
 import type { Tally } from "./tally.js";
+import { createPause } from "./upkeep/ground.js";
 import { Upkeep } from "./upkeep/upkeep.js";
 
 /** While a commit is under way, memory may hold this many times the cells that start one. */
@@ -27,6 +29,7 @@ export class Core {
   readonly committer: Committer;
   readonly ingestor: Ingestor;
   readonly upkeep: Upkeep;
+  readonly questions: Questions;
   readonly health = new Health();
   readonly closed$ = new Subject<void>();
   readonly #settings: Settings;
@@ -49,6 +52,14 @@ export class Core {
       tally,
     });
     this.upkeep = new Upkeep({ ...shared, committer: this.committer, dedupeFrom });
+    this.questions = new Questions({
+      ...shared,
+      log: storage.log,
+      moment: () => this.moment(),
+      watched: (answer) => this.watched(answer),
+      pause: createPause(scheduler),
+      epoch: scheduler.now().toString(36),
+    });
   }
 
   /** Throws `schema-mismatch`, `storage-damaged`. */
@@ -58,6 +69,23 @@ export class Core {
     const core = new Core(settings, meta, tally);
     await core.#recover(meta);
     return core;
+  }
+
+  /** What an answer depends on beside the buckets, now. */
+  moment(): Moment {
+    const now = this.#settings.scheduler.now();
+    return { now, watermarkMs: this.watermark.advance(now) };
+  }
+
+  /** What `answer` returns. A damaged bucket that it comes upon is made anew; the answer is refused meanwhile. */
+  watched<T>(answer: () => T): T {
+    try {
+      return answer();
+    } catch (error) {
+      const bucket = damagedBucket(error);
+      if (bucket !== undefined) this.health.damage$.next(bucket);
+      throw error;
+    }
   }
 
   /** Drops everything; what it had under way may still fail. */

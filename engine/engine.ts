@@ -13,14 +13,22 @@ import {
   type Observable,
 } from "rxjs";
 import type {
+  Answer,
+  BatchResult,
   CanonicalRow,
   Engine,
   EngineOptions,
   EngineStats,
+  Freshness,
   IngestOptions,
   IngestReply,
   LiveMessage,
   MerkleReport,
+  OverlapInput,
+  OverlapResult,
+  PeakInput,
+  PeakResult,
+  Question,
   QueryInput,
   QueryResult,
   ReconcileOptions,
@@ -34,12 +42,11 @@ import { CALENDAR_END_MS, CALENDAR_START_MS } from "./calendar/grain.js";
 import { canonicalRows } from "./canonical.js";
 import { Core } from "./core.js";
 import { TidemarkError } from "./errors.js";
-import { damagedBucket } from "./health.js";
 import { LiveView } from "./live.js";
 import type { EventBatch } from "./log.js";
 import { resolveOptions, type Settings } from "./options.js";
 import { commits$, live$, upkeep$, type PipelineOptions } from "./pipeline.js";
-import { execute, prepareQuery, type Moment, type PreparedQuery } from "./query/index.js";
+import { execute, prepareLive, type Questions } from "./query/index.js";
 import {
   instantOf,
   merkleReport,
@@ -106,18 +113,39 @@ class TidemarkEngine implements Engine {
     return await this.#core.ingestor.ingestBatch(batch, options);
   }
 
-  query(query: QueryInput): QueryResult {
-    this.#requireOpen();
-    return this.#answer(this.#prepare(query));
+  async query(query: QueryInput): Promise<QueryResult> {
+    return await this.#ask((questions) => questions.query(query));
+  }
+
+  queryNow(query: QueryInput): QueryResult {
+    return this.#ask((questions) => questions.queryNow(query));
+  }
+
+  async peak(input: PeakInput): Promise<PeakResult> {
+    return this.#ask((questions) => questions.peak(input));
+  }
+
+  async overlap(input: OverlapInput): Promise<OverlapResult> {
+    return this.#ask((questions) => questions.overlap(input));
+  }
+
+  async batch(questions: readonly Question[]): Promise<BatchResult> {
+    return await this.#ask((all) => all.batch(questions));
+  }
+
+  freshness(answer: Answer): Freshness | undefined {
+    return this.#core.questions.freshness(answer);
   }
 
   live$(query: QueryInput): Observable<LiveMessage> {
     const view = (): LiveView => {
       this.#requireOpen();
-      const prepared = this.#prepare(query);
+      const { schema } = this;
+      const prepared = prepareLive(query, { schema, defaultZone: this.#settings.defaultZone });
       const answer = (): QueryResult => {
         this.#requireOpen();
-        return this.#answer(prepared);
+        const core = this.#core;
+        return core.watched(() => execute(prepared, core.buckets, core.moment()));
       };
       const position = (): number => this.#core.buckets.position;
       return new LiveView({ answer, position, now: () => this.#settings.scheduler.now() }, query);
@@ -129,7 +157,8 @@ class TidemarkEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const { buckets, watermark, committer, ingestor, upkeep, health } = this.#core;
+    const { buckets, watermark, committer, ingestor, upkeep, health, questions } = this.#core;
+    const { cache } = questions;
     return {
       ready: this.#state === "open" && health.failure === undefined,
       position: buckets.position,
@@ -140,6 +169,7 @@ class TidemarkEngine implements Engine {
       events: this.#tally.events,
       rejected: this.#tally.rejected,
       commits: committer.commits,
+      cache: { hits: cache.hits, misses: cache.misses, entries: cache.entries, bytes: cache.sizeBytes },
       lastCommitError: committer.lastError?.message ?? null,
       failure: health.failure?.message ?? null,
       mismatches: upkeep.mismatches,
@@ -256,24 +286,10 @@ class TidemarkEngine implements Engine {
     this.#core$.next(core);
   }
 
-  /** A damaged bucket that a query comes upon is made anew; the query is refused meanwhile. */
-  #answer(prepared: PreparedQuery): QueryResult {
-    try {
-      return execute(prepared, this.#core.buckets, this.#moment());
-    } catch (error) {
-      const bucket = damagedBucket(error);
-      if (bucket !== undefined) this.#core.health.damage$.next(bucket);
-      throw error;
-    }
-  }
-
-  #prepare(query: QueryInput): PreparedQuery {
-    return prepareQuery(query, { schema: this.schema, defaultZone: this.#settings.defaultZone });
-  }
-
-  #moment(): Moment {
-    const now = this.#settings.scheduler.now();
-    return { now, watermarkMs: this.#core.watermark.advance(now) };
+  #ask<T>(question: (questions: Questions) => T): T {
+    this.#requireOpen();
+    const core = this.#core;
+    return core.watched(() => question(core.questions));
   }
 
   #pipeline(): PipelineOptions {

@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   "range-not-aligned": { status: 422, title: "The stored grains cannot answer this range exactly" },
   "range-too-wide": { status: 422, title: "The range has too many rows" },
   "dimension-set-not-materialised": { status: 409, title: "No rollup holds this set of dimensions" },
+  "raw-expired": { status: 409, title: "The raw events of this range are no longer kept" },
+  "cursor-expired": { status: 410, title: "The pages of this cursor are no longer held" },
   "invalid-schema": { status: 422, title: "The schema is not valid" },
   "schema-mismatch": { status: 409, title: "The store was written with another schema" },
   "invalid-config": { status: 422, title: "The configuration is not valid" },

@@ -3,11 +3,39 @@ import { parseInstant } from "./calendar/parse.js";
 import type { RejectionCode } from "./api.js";
 import { MAX_ID_BYTES } from "./limits.js";
 import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type EventBatch } from "./log.js";
+import { Rows } from "./scan/rows.js";
 import type { Schema } from "./schema.js";
 import { hashText } from "./sketch/murmur3.js";
 
 /** Writes the 64-bit hash of a text: low word at `offset`, high word after it. */
-export type TextHash = (text: string, out: Uint32Array, offset: number) => void;
+export interface TextHash {
+  (text: string, out: Uint32Array, offset: number): void;
+  /** The same of `bytes[start, end)`, the UTF-8 form of a text. */
+  readonly ofBytes?: BytesHash;
+}
+
+export type BytesHash = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  out: Uint32Array,
+  offset: number,
+) => void;
+
+/** The dictionary of one dimension of a batch in the making. */
+export interface ValueIndex {
+  /** In order of first appearance. */
+  readonly values: readonly string[];
+  /** The index of a well-formed text that is not empty: from 1 on. */
+  indexOfText(text: string): number;
+}
+
+/** What a batch is made in. */
+export interface BatchParts {
+  readonly rows: Rows;
+  /** By dimension. */
+  readonly tables: readonly ValueIndex[];
+}
 
 /** Why an event was refused: a value, not an exception, since bad events are expected. */
 export interface Rejection {
@@ -17,41 +45,31 @@ export interface Rejection {
 
 const VIEWER_HIGH_BITS = 0xffff;
 
-/** Turns unknown values into the columns of one `EventBatch`, one row per good event. */
+/** Turns unknown values into the rows of one `EventBatch`, one per good event. */
 export class BatchBuilder {
+  readonly rows: Rows;
   readonly #schema: Schema;
   readonly #hashViewer: TextHash;
   readonly #now: number;
-  readonly #indexes: Map<string, number>[];
+  readonly #tables: readonly ValueIndex[];
   /** The values of the event being read; "" is absent. They enter the dictionaries only if it is good. */
   readonly #pending: string[];
-  readonly #values: string[][];
-  readonly #flags: Uint8Array;
-  readonly #ts: Float64Array;
-  readonly #dims: Uint32Array[];
-  readonly #viewerLo: Uint32Array;
-  readonly #viewerHi: Uint16Array;
-  readonly #idLo: Uint32Array;
-  readonly #idHi: Uint32Array;
   readonly #hash = new Uint32Array(2);
-  #count = 0;
-  #anyId = false;
 
-  /** `now`: event time of events without `ts`, ms. */
-  constructor(schema: Schema, capacity: number, now: number, hashViewer: TextHash = hashText) {
+  /** `now`: event time of events without `ts`, ms. `parts`: those of a batch that others add to as well. */
+  constructor(
+    schema: Schema,
+    capacity: number,
+    now: number,
+    hashViewer: TextHash = hashText,
+    parts: BatchParts = newParts(schema, capacity),
+  ) {
     this.#schema = schema;
     this.#hashViewer = hashViewer;
     this.#now = now;
-    this.#indexes = schema.dimensions.map(() => new Map<string, number>());
-    this.#values = schema.dimensions.map(() => []);
+    this.rows = parts.rows;
+    this.#tables = parts.tables;
     this.#pending = schema.dimensions.map(() => "");
-    this.#flags = new Uint8Array(capacity);
-    this.#ts = new Float64Array(capacity);
-    this.#dims = schema.dimensions.map(() => new Uint32Array(capacity));
-    this.#viewerLo = new Uint32Array(capacity);
-    this.#viewerHi = new Uint16Array(capacity);
-    this.#idLo = new Uint32Array(capacity);
-    this.#idHi = new Uint32Array(capacity);
   }
 
   /** Adds one event; undefined when it is good, else why it is not. A refused event leaves no trace. */
@@ -59,7 +77,7 @@ export class BatchBuilder {
     if (typeof event !== "object" || event === null || Array.isArray(event)) {
       return { type: "not-an-object", detail: "An event is a JSON object." };
     }
-    const row = this.#count;
+    const row = this.rows.next();
     this.#clear(row);
     let typed = false;
     let timed = false;
@@ -72,38 +90,28 @@ export class BatchBuilder {
       if (rejection !== undefined) return rejection;
     }
     if (!typed) return { type: "invalid-type", detail: 'Say "type": "view" or "created".' };
-    if (!timed) this.#ts[row] = this.#now;
+    if (!timed) this.rows.ts[row] = this.#now;
     return this.#finish(row);
   }
 
   build(): EventBatch {
-    const count = this.#count;
-    const batch: EventBatch = {
-      count,
-      flags: this.#flags.subarray(0, count),
-      ts: this.#ts.subarray(0, count),
-      dims: this.#dims.map((column) => column.subarray(0, count)),
-      values: this.#values,
-      viewerLo: this.#viewerLo.subarray(0, count),
-      viewerHi: this.#viewerHi.subarray(0, count),
-    };
-    if (!this.#anyId) return batch;
-    return { ...batch, idLo: this.#idLo.subarray(0, count), idHi: this.#idHi.subarray(0, count) };
+    return this.rows.toBatch(this.#tables.map(({ values }) => values));
   }
 
   #clear(row: number): void {
-    this.#flags[row] = 0;
-    this.#viewerLo[row] = 0;
-    this.#viewerHi[row] = 0;
-    this.#idLo[row] = 0;
-    this.#idHi[row] = 0;
+    const { flags, viewerLo, viewerHi, idLo, idHi } = this.rows;
+    flags[row] = 0;
+    viewerLo[row] = 0;
+    viewerHi[row] = 0;
+    idLo[row] = 0;
+    idHi[row] = 0;
     this.#pending.fill("");
   }
 
   #setType(row: number, value: unknown): Rejection | undefined {
     if (value === "view") return undefined;
     if (value === "created") {
-      this.#flags[row]! |= FLAG_CREATED;
+      this.rows.flags[row]! |= FLAG_CREATED;
       return undefined;
     }
     return { type: "invalid-type", detail: 'The type of an event is "view" or "created".' };
@@ -121,7 +129,7 @@ export class BatchBuilder {
       const hint = seconds ? " It looks like seconds: multiply by 1,000." : "";
       return { type: "invalid-timestamp", detail: `ts lies outside the years 1990 to 2037.${hint}` };
     }
-    this.#ts[row] = ms;
+    this.rows.ts[row] = ms;
     return undefined;
   }
 
@@ -141,28 +149,18 @@ export class BatchBuilder {
     return undefined;
   }
 
-  #localIndex(dimension: number, value: string): number {
-    if (value === "") return 0;
-    const index = this.#indexes[dimension]!;
-    const known = index.get(value);
-    if (known !== undefined) return known;
-    const next = this.#values[dimension]!.push(value);
-    index.set(value, next);
-    return next;
-  }
-
   #setId(row: number, id: string): void {
     hashText(id, this.#hash, 0);
-    this.#idLo[row] = this.#hash[0]!;
-    this.#idHi[row] = this.#hash[1]!;
-    this.#flags[row]! |= FLAG_ID;
+    this.rows.idLo[row] = this.#hash[0]!;
+    this.rows.idHi[row] = this.#hash[1]!;
+    this.rows.flags[row]! |= FLAG_ID;
   }
 
   #setViewer(row: number, viewer: string): void {
     this.#hashViewer(viewer, this.#hash, 0);
-    this.#viewerLo[row] = this.#hash[0]!;
-    this.#viewerHi[row] = this.#hash[1]! & VIEWER_HIGH_BITS;
-    this.#flags[row]! |= FLAG_VIEWER;
+    this.rows.viewerLo[row] = this.#hash[0]!;
+    this.rows.viewerHi[row] = this.#hash[1]! & VIEWER_HIGH_BITS;
+    this.rows.flags[row]! |= FLAG_VIEWER;
   }
 
   #finish(row: number): Rejection | undefined {
@@ -170,20 +168,41 @@ export class BatchBuilder {
     if (this.#pending[subject] === "") {
       return { type: "missing-value", detail: `Every event needs a ${dimensions[subject]}.` };
     }
-    const flags = this.#flags[row]!;
+    const { rows } = this;
+    const flags = rows.flags[row]!;
     // Whoever creates a blog has not viewed it: a viewer on "created" counts nowhere.
     if ((flags & FLAG_CREATED) !== 0 && (flags & FLAG_VIEWER) !== 0) {
-      this.#flags[row] = flags & ~FLAG_VIEWER;
-      this.#viewerLo[row] = 0;
-      this.#viewerHi[row] = 0;
+      rows.flags[row] = flags & ~FLAG_VIEWER;
+      rows.viewerLo[row] = 0;
+      rows.viewerHi[row] = 0;
     }
-    if ((flags & FLAG_ID) !== 0) this.#anyId = true;
+    if ((flags & FLAG_ID) !== 0) rows.anyId = true;
     for (let d = 0; d < dimensions.length; d++) {
-      this.#dims[d]![row] = this.#localIndex(d, this.#pending[d]!);
+      const value = this.#pending[d]!;
+      rows.dims[d]![row] = value === "" ? 0 : this.#tables[d]!.indexOfText(value);
     }
-    this.#count = row + 1;
+    rows.count = row + 1;
     return undefined;
   }
+}
+
+/** The dictionary of values that are texts already. */
+class TextIndex implements ValueIndex {
+  readonly values: string[] = [];
+  readonly #indexes = new Map<string, number>();
+
+  indexOfText(text: string): number {
+    const known = this.#indexes.get(text);
+    if (known !== undefined) return known;
+    const index = this.values.push(text);
+    this.#indexes.set(text, index);
+    return index;
+  }
+}
+
+function newParts(schema: Schema, capacity: number): BatchParts {
+  const tables = schema.dimensions.map(() => new TextIndex());
+  return { rows: new Rows(tables.length, capacity), tables };
 }
 
 /** Why a text can be no value of `name`; undefined when it can. */

@@ -26,6 +26,7 @@ import {
   type Position,
 } from "./log.js";
 import { checkBatch } from "./check-batch.js";
+import { Scanner } from "./scan/scanner.js";
 import { UTC_CALENDAR } from "./store.js";
 import { hashBytes, hashText } from "./sketch/murmur3.js";
 import type { Tally } from "./tally.js";
@@ -69,6 +70,7 @@ export class Ingestor {
   readonly claims: ClaimWindow;
   readonly #options: IngestorOptions;
   readonly #fold: Fold;
+  readonly #scanner: Scanner;
   readonly #underWay = new Set<Promise<unknown>>();
   #queuedBytes = 0;
 
@@ -77,6 +79,7 @@ export class Ingestor {
     this.ids = new IdWindow(options.dedupeWindowMs, options.hashSeed);
     this.claims = new ClaimWindow(options.dedupeWindowMs);
     this.#fold = new Fold(options.buckets.schema);
+    this.#scanner = new Scanner(options.buckets.schema, options.hashSeed);
   }
 
   get queuedBytes(): number {
@@ -100,13 +103,17 @@ export class Ingestor {
       );
     }
     const bodyHash = options.idempotencyKey === undefined ? "" : bytesDigest(body);
-    const decode = format === "json" ? decodeJson : decodeNdjson;
-    return await this.#submit(() => decode(body, this.#decoding()), bodyHash, options);
+    const decode = (): Decoded =>
+      format === "json"
+        ? decodeJson(body, this.#decoding())
+        : decodeNdjson(body, this.#decoding(), this.#scanner);
+    return await this.#submit(decode, bodyHash, options);
   }
 
   async ingestBatch(batch: EventBatch, options: IngestOptions): Promise<IngestReply> {
     checkBatch(batch, this.#options.buckets.schema);
-    const indexes = Uint32Array.from({ length: batch.count }, (_, row) => row);
+    const indexes = new Uint32Array(batch.count);
+    for (let row = 0; row < batch.count; row++) indexes[row] = row;
     const bodyHash = options.idempotencyKey === undefined ? "" : batchDigest(batch);
     return await this.#submit(
       () => ({ batch, indexes, invalid: 0, invalidByType: new Map(), errors: [] }),

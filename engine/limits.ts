@@ -21,6 +21,9 @@ export const DEFAULT_MAX_VALUES_PER_DIMENSION = 2_000_000;
 /** Bytes of batches that wait for the disk before new ones are refused as overload. */
 export const DEFAULT_MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 
+/** Answers kept to be given again: some thousand of a dashboard's. */
+export const DEFAULT_MAX_CACHE_BYTES = 64 * 1024 * 1024;
+
 /** Rows of one answer: beyond it the dashboard is unreadable and the event loop blocked. */
 export const MAX_QUERY_ROWS = 100_000;
 

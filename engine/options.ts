@@ -6,6 +6,7 @@ import type { Zone } from "./calendar/zone.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
 import {
+  DEFAULT_MAX_CACHE_BYTES,
   DEFAULT_MAX_DEDUPE_ENTRIES,
   DEFAULT_MAX_QUEUED_BYTES,
   DEFAULT_MAX_REPLAY_EVENTS,
@@ -48,6 +49,8 @@ export interface Settings {
   readonly retention: Retention;
   readonly archive: Archive | undefined;
   readonly reconcileEveryMs: number;
+  readonly maxCacheBytes: number;
+  readonly stopwatch: () => number;
   readonly scheduler: SchedulerLike;
 }
 
@@ -61,6 +64,7 @@ export function resolveOptions(options: EngineOptions): Settings {
     if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
     throw new TidemarkError("invalid-config", `${name} must be a whole number of at least ${least}.`);
   };
+  const scheduler = options.scheduler ?? asyncScheduler;
   return {
     storage: options.storage,
     schema: defineSchema(options.schema),
@@ -82,7 +86,9 @@ export function resolveOptions(options: EngineOptions): Settings {
     retention: resolveRetention(options.retention),
     archive: options.archive,
     reconcileEveryMs: number("reconcileEveryMs", HOUR_MS),
-    scheduler: options.scheduler ?? asyncScheduler,
+    maxCacheBytes: number("maxCacheBytes", DEFAULT_MAX_CACHE_BYTES),
+    stopwatch: options.stopwatch ?? (() => scheduler.now()),
+    scheduler,
   };
 }
 

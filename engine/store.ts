@@ -147,8 +147,8 @@ export interface BucketStore {
   /** The cells of one rollup, or undefined when the bucket has none. Not to be modified. */
   block(address: BucketAddress, rollup: number): CellBlock | undefined;
   /**
-   * A block with the row of one key, if the bucket has it, and perhaps others: the cheapest way to it. `key` has an id
-   * for each of the rollup's dimensions.
+   * A block with the rows whose keys begin with `key`, if the bucket has any, and perhaps others: the cheapest way to
+   * them. `key` has ids for the first of the rollup's dimensions, or for all.
    */
   blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined;
   /** Starts of the stored buckets with `fromMs ≤ start < toMs`, ascending. */

@@ -17,7 +17,11 @@ await engine.ingest([
   { type: "view", blog: "hello", country: "IN", viewer: "u1" },
   { type: "view", blog: "hello", country: "NP", viewer: "u2" },
 ]);
-const today = engine.query({ date_range: "day", metrics: ["views", "viewers"], dimensions: ["author"] });
+const today = await engine.query({
+  date_range: "day",
+  metrics: ["views", "viewers"],
+  dimensions: ["author"],
+});
 console.log("today", JSON.stringify(today.results));
 live.unsubscribe();
 await engine.close();

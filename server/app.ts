@@ -19,9 +19,11 @@ import { onClientError, prepareServer } from "./node-server.js";
 import { parseOrigin } from "./origin.js";
 import { sendProblem } from "./reply.js";
 import { addAdminRoutes } from "./routes/admin.js";
+import { addDocsRoutes } from "./routes/docs.js";
 import { addEventRoutes } from "./routes/events.js";
 import { addHealthRoutes } from "./routes/health.js";
 import { addQueryRoutes } from "./routes/query.js";
+import { addSchemaRoute } from "./routes/schema.js";
 
 export interface AppOptions {
   readonly engine: Engine;
@@ -58,8 +60,10 @@ export function buildApp(options: AppOptions): FastifyInstance {
     const methods = collectMethods(routes);
     addEventRoutes(routes, engine, budget);
     addQueryRoutes(routes, engine, budget);
+    addSchemaRoute(routes, engine);
     addHealthRoutes(routes, engine);
     addAdminRoutes(routes, engine, budget);
+    addDocsRoutes(routes, engine, token !== undefined);
     addLiveRoute(routes, hub, { check, origins: new Set(origins) });
     refuseOtherMethods(routes, methods);
   });

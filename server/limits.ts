@@ -3,8 +3,8 @@
 /** One body of events, as sent and again when unpacked: about 100,000 events, parsed in well under a second. */
 export const MAX_EVENTS_BODY_BYTES = 16 * 1024 * 1024;
 
-/** One query: the largest sensible one (a few hundred filter values) has 20 KB. */
-export const MAX_QUERY_BODY_BYTES = 64 * 1024;
+/** One query, or a batch of them: a filter of 10,000 values, the most it may have, has 200 KB. */
+export const MAX_QUERY_BODY_BYTES = 256 * 1024;
 
 /** Bodies being received or worked on, all together. Beyond it new ones are refused before they are read. */
 export const MAX_BODIES_IN_FLIGHT_BYTES = 256 * 1024 * 1024;
@@ -69,8 +69,8 @@ export const MAX_LIVE_TOPICS = 1_000;
 /** Characters of a subscription's id: it is repeated in every message. */
 export const MAX_SUBSCRIPTION_ID_CHARS = 64;
 
-/** Levels of nesting in a live message; a query has five. */
-export const MAX_LIVE_DEPTH = 16;
+/** Levels of nesting in a live message; filters alone may have 34. */
+export const MAX_LIVE_DEPTH = 40;
 
 /** Messages and pings that a socket may send at once: all its subscriptions, and as much again to leave them. */
 export const LIVE_MESSAGE_BURST = 80;

@@ -23,13 +23,14 @@ export const HTTP_CODES = {
 export type HttpCode = keyof typeof HTTP_CODES;
 export type ProblemCode = ErrorCode | HttpCode;
 
-/** A refusal on the level of HTTP; `headers` go with the answer. */
+/** A refusal on the level of HTTP; `headers` go with the answer, `pointer` (RFC 6901) names the parameter. */
 export class HttpProblem extends Error {
   override readonly name = "HttpProblem";
   constructor(
     readonly code: HttpCode,
     detail: string,
     readonly headers: Readonly<Record<string, string>> = {},
+    readonly pointer?: string,
   ) {
     super(detail);
   }
@@ -75,7 +76,8 @@ export function problemReply(
 ): ProblemReply {
   if (error instanceof TidemarkError && error.code !== "internal") return fromTidemark(error, instance, log);
   if (error instanceof HttpProblem) {
-    return { problem: problem(error.code, error.message, instance), headers: error.headers };
+    const { code, message, headers, pointer } = error;
+    return { problem: problem(code, message, instance, errorsAt(pointer)), headers };
   }
   const known = fromFramework(error);
   if (known !== undefined) return { problem: problem(known[0], known[1], instance), headers: {} };
@@ -94,8 +96,12 @@ function fromTidemark(
   if (storage !== undefined) {
     return { problem: problem(error.code, storage, instance, traced(error, log)), headers };
   }
-  const errors = error.pointer === undefined ? {} : { errors: [{ pointer: error.pointer }] };
-  return { problem: problem(error.code, error.message, instance, { ...extra, ...errors }), headers };
+  const members = { ...extra, ...errorsAt(error.pointer) };
+  return { problem: problem(error.code, error.message, instance, members), headers };
+}
+
+function errorsAt(pointer: string | undefined): Record<string, unknown> {
+  return pointer === undefined ? {} : { errors: [{ pointer }] };
 }
 
 function traced(error: unknown, log: (error: unknown, trace: string) => void): { trace: string } {

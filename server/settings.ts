@@ -95,6 +95,13 @@ export const SETTINGS = {
     "ids and keys remembered at most (20000000)",
     values.count,
   ),
+  maxCacheBytes: setting(
+    "CACHE_BYTES",
+    "cache-bytes",
+    "BYTES",
+    "answers and sealed parts kept for the next time (67108864)",
+    values.count,
+  ),
   retention: setting(
     "RETENTION",
     "retention",

@@ -50,6 +50,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     engine = await createEngine({
       // Senders must not be able to choose ids that collide in memory.
       hashSeed: randomInt(2 ** 32),
+      stopwatch: () => performance.now(),
       ...settings,
       storage: opened,
       ...(archive === undefined ? {} : { archive: await openArchive(archive) }),

@@ -14,6 +14,7 @@ export function welcome(url: string, data: string, hasToken: boolean): string {
     curl("/v1/query", '{"date_range":"day","metrics":["views","viewers"],"dimensions":["blog"]}'),
     "Watch this hour live (in this folder, or wherever the package ws is installed):",
     `  node -e '${liveScript(url, hasToken)}'`,
+    `Everything else that may be asked: ${url}/docs`,
     "",
     "Ctrl+C stops it; nothing that was acknowledged is lost.",
     "",

@@ -2,26 +2,17 @@
  * The bytes of a cell block: FORMAT.md, "Cell block". Rows lie in groups; an index holds each group's place,
  * checksum and first key, so that one key is found by reading the index and one group.
  */
-import { mergeBlocks, projectBlock } from "../engine/hot/merge-blocks.js";
+import { projectBlock } from "../engine/hot/merge-blocks.js";
 import type { CellBlock } from "../engine/store.js";
 import { DERIVED_MAGIC, encodeDerived, findSources, readDerived, type Derived } from "./block-derived.js";
-import {
-  PACKED_VERSION,
-  compareFirstKey,
-  findGroup,
-  frameChecksum,
-  groupAt,
-  readFirstKey,
-  readHeader,
-  writeFrame,
-  type Header,
-} from "./block-frame.js";
-import { GroupReader, encodeGroup, leastGroupBits } from "./block-group.js";
-import { compareKey, emptyRows, seekRow, type Rows, type Sketches } from "./block-rows.js";
-import { PackedGroupReader, leastPackedBits } from "./block-v1.js";
+import { frameChecksum, groupAt, readFirstKey, readHeader, writeFrame } from "./block-frame.js";
+import { encodeGroup } from "./block-group.js";
+import { emptyRows } from "./block-rows.js";
 import { ByteReader } from "./bytes.js";
 import { checkBlock } from "./checks.js";
 import { damaged } from "./errors.js";
+import { OpenBlock, leastBits, openGroup } from "./open-block.js";
+import { SketchColumn } from "./sketch-column.js";
 
 /**
  * To find one key, the index is checked as a whole and a group is read as a whole: rows of a group are therefore as many
@@ -116,16 +107,7 @@ export function decodeRow(
 
 /** The rows whose key begins with `prefix`, as a block of their own, or undefined. Not of a derived block. */
 export function decodeRows(bytes: Uint8Array, prefix: Uint32Array, what: string): CellBlock | undefined {
-  const reader = new ByteReader(bytes, what);
-  const header = readHeader(reader, leastBits);
-  const found: CellBlock[] = [];
-  const first = findGroup(reader, header, prefix);
-  for (let number = first; number >= 0 && number < header.groups; number++) {
-    if (number > first && compareFirstKey(reader, header, number, prefix) > 0) break;
-    const part = rowsOfGroup(reader, header, number, prefix);
-    if (part !== undefined) found.push(part);
-  }
-  return found.length === 0 ? undefined : mergeBlocks(found);
+  return new OpenBlock(bytes, what).rows(prefix);
 }
 
 /** The checksum that stands for a whole block: that of its header and index, which hold those of the groups. */
@@ -154,52 +136,6 @@ function groupStarts({ count, tokenStart, dense }: CellBlock): number[] {
   return starts;
 }
 
-function leastBits(header: Header): number {
-  return header.version === PACKED_VERSION ? leastPackedBits(header) : leastGroupBits(header);
-}
-
-function openGroup({ version }: Header, group: ByteReader, rows: Rows, at: number, count: number): Sketches {
-  const Reader = version === PACKED_VERSION ? PackedGroupReader : GroupReader;
-  return new Reader(group, rows, at, count);
-}
-
-function rowsOfGroup(
-  reader: ByteReader,
-  header: Header,
-  number: number,
-  prefix: Uint32Array,
-): CellBlock | undefined {
-  const { rollup, arity } = header;
-  const { group, from, to } = groupAt(reader, header, number);
-  const all = to - from;
-  const rows = emptyRows(arity, all);
-  readFirstKey(reader, header, number, rows.keys, 0);
-  const source = openGroup(header, group, rows, 0, all);
-  const start = seekRow(rows, 0, all, prefix);
-  let end = start;
-  let room = 0;
-  for (; end < all && compareKey(rows.keys, end * arity, prefix) === 0; end++) room += source.room(end);
-  if (start === end) return undefined;
-  if (room > 8 * bytesOf(group)) throw group.broken();
-  const sketches = new SketchColumn(end - start, Math.ceil(room));
-  for (let row = 0; row < start; row++) source.skip();
-  for (let row = start; row < end; row++) sketches.read(source);
-  return {
-    rollup,
-    arity,
-    count: end - start,
-    keys: rows.keys.slice(start * arity, end * arity),
-    views: rows.views.slice(start, end),
-    anonymous: rows.anonymous.slice(start, end),
-    created: rows.created.slice(start, end),
-    ...sketches.columns(),
-  };
-}
-
-function bytesOf({ bytes }: ByteReader): number {
-  return bytes.length;
-}
-
 function checkKeyLength(key: Uint32Array, arity: number): void {
   if (key.length !== arity) throw new Error(`BUG: a key of ${key.length} ids for arity ${arity}`);
 }
@@ -224,38 +160,4 @@ function sourceBytes({ source, checksum }: Derived, what: string, sourceOf: Sour
     throw damaged(what, `is not made from the rollup ${source} that is there`);
   }
   return bytes;
-}
-
-/** The sketches of rows, as they are read. */
-class SketchColumn {
-  readonly #tokenStart: Uint32Array;
-  readonly #tokens: Uint32Array;
-  readonly dense = new Map<number, Uint8Array>();
-  #row = 0;
-
-  /** `tokens`: there are no more. */
-  constructor(rows: number, tokens: number) {
-    this.#tokenStart = new Uint32Array(rows + 1);
-    this.#tokens = new Uint32Array(tokens);
-  }
-
-  /** How many tokens were read. */
-  get end(): number {
-    return this.#tokenStart[this.#row]!;
-  }
-
-  read(source: Sketches): void {
-    const row = this.#row++;
-    const start = this.#tokenStart[row]!;
-    const sketch = source.next(this.#tokens, start);
-    this.#tokenStart[row + 1] = start;
-    if (typeof sketch === "number") this.#tokenStart[row + 1] = start + sketch;
-    else this.dense.set(row, sketch);
-  }
-
-  columns(): Pick<CellBlock, "tokenStart" | "tokens" | "dense"> {
-    const { end } = this;
-    const tokens = this.#tokens.length === end ? this.#tokens : this.#tokens.slice(0, end);
-    return { tokenStart: this.#tokenStart, tokens, dense: this.dense };
-  }
 }

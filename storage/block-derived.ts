@@ -4,7 +4,7 @@
  */
 import { projectBlock } from "../engine/hot/merge-blocks.js";
 import type { CellBlock } from "../engine/store.js";
-import type { ByteReader } from "./bytes.js";
+import { ByteReader } from "./bytes.js";
 import { crc32c } from "./crc32c.js";
 import { damaged, wrongVersion } from "./errors.js";
 
@@ -48,6 +48,23 @@ export function readDerived({ bytes, what, end }: ByteReader): Derived {
     source: source!,
     checksum: checksum!,
   };
+}
+
+export function isDerived(bytes: Uint8Array): boolean {
+  return bytes[0] === DERIVED_MAGIC;
+}
+
+/** What a derived block says. `checksumOf`: of the bucket's own blocks. */
+export function derivedFrom(
+  bytes: Uint8Array,
+  what: string,
+  checksumOf: (rollup: number) => number | undefined,
+): Derived {
+  const derived = readDerived(new ByteReader(bytes, what));
+  const { source, checksum } = derived;
+  if (checksumOf(source) !== checksum)
+    throw damaged(what, `is not made from the rollup ${source} that is there`);
+  return derived;
 }
 
 /**

@@ -102,6 +102,31 @@ export class GroupReader implements Sketches {
     reader.finish();
   }
 
+  /** Where the tokens of the next row begin, in bits. */
+  get position(): number {
+    return reader.at;
+  }
+
+  /** Tokens of a row; −1 for registers. */
+  size(row: number): number {
+    return this.#sizes[row]!;
+  }
+
+  /** Reads the tokens of a row, which begin at `position`, to `out` from `start` on. */
+  tokensAt(row: number, position: number, out: Uint32Array, start: number): void {
+    const { bytes, at, end, what } = this.#bytes;
+    reader.load(bytes, at, end, what);
+    reader.at = position;
+    readTokens(reader, this.#sizes[row]!, out, start);
+    reader.check();
+  }
+
+  /** The registers of the row that is the `number`-th of those with registers. */
+  registersAt(number: number): Uint8Array {
+    this.#nextDense = number;
+    return this.#registers();
+  }
+
   #registers(): Uint8Array {
     const { bytes, what } = this.#bytes;
     const start = this.#ends[this.#nextDense++]!;

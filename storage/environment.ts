@@ -38,6 +38,9 @@ const FULL_CODES: ReadonlySet<unknown> = new Set([5, 28, 122, "EIO", "ENOSPC", "
 /** EPERM, EACCES, EROFS. */
 const ACCESS_CODES: ReadonlySet<unknown> = new Set([1, 13, 30, "EPERM", "EACCES", "EROFS"]);
 
+/** Once a meta page could not be written LMDB neither writes nor begins to read; lmdb-js tells it in words only. */
+const PANIC = "MDB_PANIC";
+
 /** `MDB_PAGE_NOTFOUND`, `MDB_CORRUPTED`, `MDB_VERSION_MISMATCH`, `MDB_INVALID`. */
 const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30797, -30796, -30794, -30793]);
 
@@ -58,6 +61,8 @@ export class Environment {
   readonly #pageSize: number;
   #owner: Owner | undefined;
   #epoch = 0;
+  /** Why nothing more is written here: after a failed write LMDB may never answer the next, nor let this be closed. */
+  #failure: TidemarkError | undefined;
   #isClosed = false;
 
   private constructor(path: string, root: Root, room: Room) {
@@ -117,12 +122,8 @@ export class Environment {
     const version = this.formatVersion();
     await this.#room.admitBytes();
     const epoch = randomInt(1, MAX_EPOCH);
-    try {
-      await this.#fence.put(OWNER_KEY, Buffer.from(JSON.stringify(owner)), epoch);
-      await this.#root.flushed;
-    } catch (error) {
-      throw await this.#failureOf(error, 0);
-    }
+    const value = Buffer.from(JSON.stringify(owner));
+    await this.#transaction(0, () => this.#fence.put(OWNER_KEY, value, epoch));
     this.#epoch = epoch;
     if (version === FORMAT_VERSION) return;
     await this.#commit([{ db: this.meta, key: FORMAT_KEY, value: encodeFormat() }]);
@@ -138,25 +139,34 @@ export class Environment {
 
   /**
    * One transaction: all of it, or, after a rejection with `storage-full` or `storage-failed`, nothing. Resolves when
-   * it is on disk.
+   * it is on disk. After a failure of LMDB every other one rejects too, until the files are opened anew.
    */
   async write(puts: readonly Put[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
     if (this.#epoch === 0) await this.#claim();
     await this.#room.admit(puts, this.#pageSize, () => this.#sizes());
     await this.#commit(puts);
   }
 
   async #commit(puts: readonly Put[]): Promise<void> {
-    let isOurs: boolean;
-    try {
-      isOurs = await this.#fence.ifVersion(OWNER_KEY, this.#epoch, () => {
+    const isOurs = await this.#transaction(sizeOf(puts), () =>
+      this.#fence.ifVersion(OWNER_KEY, this.#epoch, () => {
         for (const put of puts) this.#queue(put);
-      });
-      await this.#root.flushed;
-    } catch (error) {
-      throw await this.#failureOf(error, sizeOf(puts));
-    }
+      }),
+    );
     if (!isOurs) throw this.#fenced();
+  }
+
+  /** Resolves when what `begin` has LMDB write is on disk. */
+  async #transaction<T>(sizeBytes: number, begin: () => Promise<T>): Promise<T> {
+    try {
+      const result = await begin();
+      await this.#root.flushed;
+      return result;
+    } catch (error) {
+      this.#failure = await this.#failureOf(error, sizeBytes);
+      throw this.#failure;
+    }
   }
 
   get(db: Db, key: Uint8Array): Uint8Array | undefined {
@@ -260,6 +270,10 @@ export async function failureOf(error: unknown, path: string, sizeBytes: number)
 }
 
 function unreadable(path: string, error: unknown): TidemarkError {
+  if ((error as Error).message.includes(PANIC)) {
+    const detail = `${path} cannot be read until it is opened anew, because a write to it has failed.`;
+    return new TidemarkError("storage-failed", detail, { cause: error });
+  }
   return damaged(`The store in ${path}`, `cannot be read (${(error as Error).message})`, error);
 }
 

@@ -19,8 +19,11 @@ import type { DamagedRecord } from "./verify.js";
 import { WriteQueue } from "./write-queue.js";
 import { syncUp } from "./sync.js";
 
-/** Decoded blocks kept in memory: a year of hours of a few thousand blogs' totals, or a week of their viewers. */
-const DEFAULT_CACHE_BYTES = 64 * 1024 * 1024;
+/**
+ * Blocks kept in memory. Measured with 150,000 views a day of 10,000 blogs: what single blogs are read out of takes 0.3 to 0.5 MB
+ * a day and 5 MB a month, what rankings are read from 0.8 MB a day. Half a year of both is less than this.
+ */
+const DEFAULT_CACHE_BYTES = 128 * 1024 * 1024;
 
 /**
  * After an unclean stop all values of files up to this size are read, about a second's work; of greater ones only
@@ -31,7 +34,7 @@ const FULL_CHECK_BYTES = 256 * 1024 * 1024;
 const DATA_FILE = "data.mdb";
 
 export interface LmdbOptions extends RoomOptions {
-  /** Bytes of decoded blocks kept in memory, 64 MiB by default. */
+  /** Bytes of blocks kept in memory, 128 MiB by default. */
   readonly cacheBytes?: number;
   /**
    * When every record is read and its checksum compared, in a process of its own, before the files are opened here:

@@ -16,6 +16,8 @@ const MOST_MAP_BYTES = 2 ** 47;
 /** `MDB_INTEGERKEY`: the only flag of the tree of free pages. */
 export const FREE_TREE_FLAGS = 0x08;
 
+const NO_META = "has a meta page that LMDB did not write";
+
 /** Offsets in a meta page (`MDB_page_header`, then `MDB_meta`). */
 const AT = {
   page: 0x00,
@@ -79,6 +81,8 @@ export class PageFile {
 
   /**
    * The newest of the two meta pages. Throws `storage-damaged` unless both are what LMDB wrote, one after the other.
+   * Where a meta page could not be written, LMDB leaves one behind that has the number and the last page of the older
+   * transaction, and the trees of the failed one: never read again, and never the newest.
    */
   newestMeta(): Meta {
     const first = this.#goodMeta(0);
@@ -92,11 +96,19 @@ export class PageFile {
     if (!isParity || (Math.abs(gap) > 1 && !isNew(first))) {
       throw damaged(this.#what, "has meta pages that do not belong together");
     }
-    return gap > 0 ? first : second;
+    const newest = gap > 0 ? first : second;
+    if (hasRoots(newest)) return newest;
+    throw damaged(this.#what, NO_META);
   }
 
   /** A meta page at an offset, or how it is damaged. */
   metaAt(at: number): Meta | string {
+    const meta = this.#metaAt(at);
+    return typeof meta === "string" || hasRoots(meta) ? meta : NO_META;
+  }
+
+  /** Its trees may begin anywhere. */
+  #metaAt(at: number): Meta | string {
     const bytes = Buffer.alloc(META_BYTES);
     if (!this.fill(bytes, at)) return "is cut off within its meta pages";
     const freeTree = readTree(bytes, AT.freeTree);
@@ -114,11 +126,9 @@ export class PageFile {
       (pageSize & (pageSize - 1)) === 0 &&
       mapSize <= MOST_MAP_BYTES &&
       lastPage >= 1 &&
-      isRoot(freeTree.root, lastPage) &&
-      isRoot(mainTree.root, lastPage) &&
       freeTree.flags === FREE_TREE_FLAGS &&
       mainTree.flags === 0;
-    if (!isGood) return "has a meta page that LMDB did not write";
+    if (!isGood) return NO_META;
     return { pageSize, lastPage, transaction: readWord(bytes, AT.transaction), freeTree, mainTree };
   }
 
@@ -133,7 +143,7 @@ export class PageFile {
   }
 
   #goodMeta(at: number): Meta {
-    const meta = this.metaAt(at);
+    const meta = this.#metaAt(at);
     if (typeof meta === "string") throw damaged(this.#what, meta);
     return meta;
   }
@@ -141,6 +151,10 @@ export class PageFile {
 
 function isNew({ transaction, lastPage, freeTree, mainTree }: Meta): boolean {
   return transaction === 0 && lastPage === 1 && freeTree.root === -1 && mainTree.root === -1;
+}
+
+function hasRoots({ lastPage, freeTree, mainTree }: Meta): boolean {
+  return isRoot(freeTree.root, lastPage) && isRoot(mainTree.root, lastPage);
 }
 
 function isRoot(page: number, lastPage: number): boolean {

@@ -1,14 +1,34 @@
 /**
- * `npm test`: runs tap over the test files, shows one line a file and everything that failed, keeps tap's exit code,
- * and ends with the line `N passed, N failed`, counted by tap in assertions. Arguments go to tap: files, or flags.
+ * `npm test [-- FILE-OR-FOLDER…]`: compiles the project, runs the test files, shows one line a file and everything that failed,
+ * keeps tap's exit code, and ends with the line `N passed, N failed`, counted by tap in assertions.
  */
 import { spawn } from "node:child_process";
-import { realpathSync } from "node:fs";
+import { readdirSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { compileProject } from "./support/compile.js";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-const TAP = realpathSync(new URL("../node_modules/.bin/tap", import.meta.url));
+/** Test files that take longest, in this order: begun last, one of them would keep a core waiting. */
+const LONGEST: readonly string[] = [
+  "data",
+  "simulation/histories",
+  "server/main",
+  "engine/query/execute",
+].map(testFile);
+/** Run only when they are named, as `npm run test:long` and CI do: kills, power loss, faults and damage by the dozen. */
+const LONG: readonly string[] = [
+  "kill",
+  "power-loss/faults",
+  "power-loss/power-loss",
+  "storage/salvage",
+  "storage/damaged-copies",
+].map(testFile);
+
+function testFile(name: string): string {
+  return `test/${name}.test.ts`;
+}
 
 const INDENT = 4;
 const POINT = /^( *)(not )?ok \d+(?: - )?(.*)$/;
@@ -110,10 +130,27 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** All test files but the long ones, or those that are named or in a folder that is; the longest first. */
+function testsOf(given: readonly string[]): string[] {
+  const files = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" });
+  const all = files.filter((name) => name.endsWith(".test.ts")).map((name) => `test/${name}`);
+  const ordered = [...LONGEST, ...all.sort().filter((name) => !LONGEST.includes(name))];
+  if (given.length === 0) return ordered.filter((name) => !LONG.includes(name));
+  const wanted = given.map((name) => relative(ROOT, resolve(name)));
+  const unknown = wanted.filter((name) => !ordered.some((test) => isWithin(test, name)));
+  if (unknown.length > 0) throw new Error(`no tests in ${unknown.join(", ")}`);
+  return ordered.filter((test) => wanted.some((name) => isWithin(test, name)));
+}
+
+function isWithin(test: string, name: string): boolean {
+  return test === name || test.startsWith(`${name}/`);
+}
+
 async function main(): Promise<void> {
-  const given = process.argv.slice(2);
-  const coverage = given.some((arg) => arg.includes("coverage")) ? [] : ["--disable-coverage"];
-  const args = [TAP, "run", "--reporter=tap", ...coverage, ...given];
+  const tests = testsOf(process.argv.slice(2));
+  const folder = await compileProject(ROOT);
+  const compiled = tests.map((name) => join(folder, name.replace(/\.ts$/, ".js")));
+  const args = ["--enable-source-maps", join(folder, "test/suite.js"), ...compiled];
   const tap = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<number>((resolve, reject) => {
     tap.once("error", reject);

@@ -3,6 +3,7 @@ import { FLAG_ID, type EventBatch, type Position } from "../log.js";
 import type { Schema } from "../schema.js";
 import type { Dictionaries } from "./dictionaries.js";
 import type { IdWindow } from "./dedupe.js";
+import { NONE_ID } from "./interner.js";
 
 export interface AdmissionLimits {
   readonly maxLatenessMs: number;
@@ -127,50 +128,90 @@ export function confirmRemembered(
   dictionaries: Dictionaries,
 ): void {
   const subjects = batch.dims[schema.subject]!;
+  const subjectIds = ids[schema.subject]!;
   for (const dimension of schema.remembered) {
     const column = batch.dims[dimension]!;
+    const valueIds = ids[dimension]!;
+    const said = new Uint32Array(subjectIds.length);
     for (let row = 0; row < batch.count; row++) {
-      if (column[row] === 0) continue;
-      dictionaries.confirm(dimension, ids[schema.subject]![subjects[row]!]!, ids[dimension]![column[row]!]!);
+      const subject = subjects[row]!;
+      const id = valueIds[column[row]!]!;
+      // Most rows say what an earlier one of the batch has said.
+      if (id === NONE_ID || said[subject] === id) continue;
+      said[subject] = id;
+      dictionaries.confirm(dimension, subjectIds[subject]!, id);
     }
   }
 }
 
 function fillDimension(
-  { events, ids }: InternedBatch,
+  batch: InternedBatch,
   dimension: number,
   subject: number,
   dictionaries: Dictionaries,
 ): InternedBatch {
-  const column = events.dims[dimension]!.slice(0, events.count);
-  const values = events.values[dimension]!.slice();
-  const valueIds = Array.from(ids[dimension]!);
+  const { events, ids } = batch;
+  const column = events.dims[dimension]!;
+  const valueIds = ids[dimension]!;
   const subjects = events.dims[subject]!;
-  const indexOfId = new Map<number, number>();
+  const subjectIds = ids[subject]!;
+  const said = new Uint32Array(subjectIds.length);
+  let filled: FilledDimension | undefined;
   for (let row = 0; row < events.count; row++) {
-    const subjectId = ids[subject]![subjects[row]!]!;
-    const index = column[row]!;
-    if (index !== 0) {
-      dictionaries.remember(dimension, subjectId, valueIds[index]!);
-      continue;
+    const at = subjects[row]!;
+    const id = valueIds[column[row]!]!;
+    if (id === NONE_ID) {
+      const known = dictionaries.recall(dimension, subjectIds[at]!);
+      const name = dictionaries.nameOf(dimension, known);
+      if (name === null) continue;
+      filled ??= new FilledDimension(batch, dimension);
+      filled.fill(row, known, name);
+    } else if (said[at] !== id) {
+      said[at] = id;
+      dictionaries.remember(dimension, subjectIds[at]!, id);
     }
-    const known = dictionaries.recall(dimension, subjectId);
-    const name = dictionaries.nameOf(dimension, known);
-    if (name === null) continue;
-    let at = indexOfId.get(known) ?? values.indexOf(name) + 1;
-    if (at === 0) {
-      at = values.push(name);
-      valueIds.push(known);
-    }
-    indexOfId.set(known, at);
-    column[row] = at;
   }
-  return {
-    events: {
-      ...events,
-      dims: events.dims.with(dimension, column),
-      values: events.values.with(dimension, values),
-    },
-    ids: ids.with(dimension, Uint32Array.from(valueIds)),
-  };
+  return filled?.batch() ?? batch;
+}
+
+/** A copy of a batch's dimension, to be filled in. */
+class FilledDimension {
+  readonly #batch: InternedBatch;
+  readonly #dimension: number;
+  readonly #column: Uint32Array;
+  readonly #values: string[];
+  readonly #valueIds: number[];
+  readonly #indexes: Map<string, number>;
+
+  constructor(batch: InternedBatch, dimension: number) {
+    const { events, ids } = batch;
+    this.#batch = batch;
+    this.#dimension = dimension;
+    this.#column = events.dims[dimension]!.slice(0, events.count);
+    this.#values = events.values[dimension]!.slice();
+    this.#valueIds = Array.from(ids[dimension]!);
+    this.#indexes = new Map(this.#values.map((value, i) => [value, i + 1]));
+  }
+
+  fill(row: number, id: number, name: string): void {
+    let index = this.#indexes.get(name);
+    if (index === undefined) {
+      index = this.#values.push(name);
+      this.#valueIds.push(id);
+      this.#indexes.set(name, index);
+    }
+    this.#column[row] = index;
+  }
+
+  batch(): InternedBatch {
+    const { events, ids } = this.#batch;
+    return {
+      events: {
+        ...events,
+        dims: events.dims.with(this.#dimension, this.#column),
+        values: events.values.with(this.#dimension, this.#values),
+      },
+      ids: ids.with(this.#dimension, Uint32Array.from(this.#valueIds)),
+    };
+  }
 }

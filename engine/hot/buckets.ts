@@ -16,6 +16,7 @@ import {
 } from "../store.js";
 import { CellTable } from "./cell-table.js";
 import type { Dictionaries } from "./dictionaries.js";
+import { Touched } from "./touched.js";
 import { reachOfNew, type Reach } from "./reach.js";
 import { sealBuckets, type QuarterDelta } from "./seal.js";
 
@@ -44,6 +45,8 @@ interface Writing {
   readonly sealedUntil: Readonly<Record<string, number>>;
   readonly reach: Reach;
   readonly incomplete: readonly Incomplete[];
+  /** Does it change stored buckets otherwise than by the deltas? */
+  readonly amends: boolean;
 }
 
 /** What a commit does to stored buckets besides writing deltas. */
@@ -79,6 +82,10 @@ export class Buckets {
   /** UTC first, then the home zones. */
   readonly calendars: readonly Zone[];
   readonly dictionaries: Dictionaries;
+  /** Which quarters' numbers changed, and when. */
+  readonly touched = new Touched();
+  /** Into which quarters commits wrote, and when. */
+  readonly #written = new Touched();
   readonly #store: BucketStore;
   /** In order of their first record. */
   #active = new Map<number, Delta>();
@@ -87,6 +94,7 @@ export class Buckets {
   #reach: Reach;
   #incomplete: readonly Incomplete[];
   #position: Position;
+  #layout = 0;
   /** Events folded since the start. */
   #events = 0;
   /** Cells of all deltas; −1 when they must be counted anew. */
@@ -114,8 +122,21 @@ export class Buckets {
     return this.#store.meta()?.position ?? 0;
   }
 
+  /** When something in `[fromMs, toMs)` was last touched: see `Touched`. */
+  lastTouched(fromMs: number, toMs: number): number {
+    this.#settle();
+    return this.touched.lastIn(fromMs, toMs);
+  }
+
+  /** When a commit last wrote into `[fromMs, toMs)`. */
+  lastWritten(fromMs: number, toMs: number): number {
+    this.#settle();
+    return this.#written.lastIn(fromMs, toMs);
+  }
+
   /** The delta of a quarter, for events of the record at `position`. */
   tableOf(quarterMs: number, position: Position, now: number, backfill: boolean): CellTable {
+    this.touched.touch(quarterMs);
     const known = this.#active.get(quarterMs);
     if (known !== undefined) {
       known.backfill ||= backfill;
@@ -175,7 +196,15 @@ export class Buckets {
   noteIncomplete(missing: Incomplete): void {
     const isSame = ({ tier, fromMs, toMs }: Incomplete): boolean =>
       tier === missing.tier && fromMs === missing.fromMs && toMs === missing.toMs;
-    if (!this.#incomplete.some(isSame)) this.#incomplete = [...this.#incomplete, missing];
+    if (this.#incomplete.some(isSame)) return;
+    this.#incomplete = [...this.#incomplete, missing];
+    this.touched.touchAll();
+  }
+
+  /** Grows whenever other buckets than before are sealed or kept: then other ones make up a range. */
+  get layout(): number {
+    this.#settle();
+    return this.#layout;
   }
 
   /** Where damage took something that could not be made anew. */
@@ -254,7 +283,8 @@ export class Buckets {
     const sealedUntil = this.#nextSealedUntil(request.sealUntil);
     const incomplete = amendments.incomplete ?? this.#incomplete;
     const generation = this.#store.generation() + 1;
-    this.#writing = { deltas, generation, sealedUntil, reach, incomplete };
+    const amends = request.amendments !== undefined;
+    this.#writing = { deltas, generation, sealedUntil, reach, incomplete, amends };
     const position = this.#position;
     const meta = {
       schema: this.schema.fingerprint,
@@ -290,9 +320,15 @@ export class Buckets {
     if (writing === undefined || this.#store.generation() < writing.generation) return;
     this.#writing = undefined;
     this.#hotCells = -1;
+    if (!isSame(this.#sealedUntil, writing.sealedUntil) || !isSame(this.#reach, writing.reach))
+      this.#layout++;
     this.#sealedUntil = writing.sealedUntil;
     this.#reach = writing.reach;
     this.#incomplete = writing.incomplete;
+    for (const quarterMs of writing.deltas.keys()) this.#written.touch(quarterMs);
+    if (!writing.amends) return;
+    this.touched.touchAll();
+    this.#written.touchAll();
   }
 
   /** Quarters older than their reach are taken all or none: their place in the log is kept by coarser buckets. */
@@ -389,6 +425,11 @@ export class Buckets {
     for (const { firstPosition } of this.#active.values()) from = Math.min(from, firstPosition - 1);
     return from;
   }
+}
+
+function isSame(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): boolean {
+  const names = Object.keys(b);
+  return names.length === Object.keys(a).length && names.every((name) => a[name] === b[name]);
 }
 
 function countCells(deltas: ReadonlyMap<number, Delta>): number {

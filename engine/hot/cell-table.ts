@@ -24,9 +24,11 @@ export class CellTable {
   /** Columns of zeros only are not there. */
   #anonymous: Float64Array | undefined;
   #created: Float64Array | undefined;
-  readonly sketches: SketchPool;
+  sketches: SketchPool;
   readonly arity: number;
   count = 0;
+  /** Are the columns those of a block, and the cells not in the index yet? */
+  #isBorrowed = false;
   /** 2^`#cellBits` slots by hash: a cell + 1 in the low bits, above them the low bits of its hash; 0 is free. */
   #index: Uint32Array;
   #cellBits: number;
@@ -45,14 +47,26 @@ export class CellTable {
     this.#index = new Uint32Array(2 ** this.#cellBits);
   }
 
+  /**
+   * The rows of a block, cell by row, without a copy as long as nothing is added. Of a table that one block fills, as
+   * that of a ranking of one day does, only the rows that are shown are ever looked at.
+   */
+  static ofBlock(block: CellBlock, withSketches: boolean): CellTable {
+    const table = new CellTable(block.arity);
+    table.#borrow(block, withSketches);
+    return table;
+  }
+
   /** Views without a viewer. Reading it makes the column, if no cell has any. */
   get anonymous(): Float64Array {
+    if (this.#isBorrowed) this.#own();
     this.#anonymous ??= new Float64Array(this.#capacity);
     return this.#anonymous;
   }
 
   /** Blogs created. Reading it makes the column, if no cell has any. */
   get created(): Float64Array {
+    if (this.#isBorrowed) this.#own();
     this.#created ??= new Float64Array(this.#capacity);
     return this.#created;
   }
@@ -67,6 +81,7 @@ export class CellTable {
 
   /** The cell of `key[0 .. arity)`, made with zero counts where there was none. */
   upsert(rollup: number, key: Uint32Array): number {
+    if (this.#isBorrowed) this.#own();
     const hash = hashKey(rollup, key, 0, this.arity);
     const slot = this.#find(hash, rollup, key);
     const held = this.#index[slot]!;
@@ -75,12 +90,14 @@ export class CellTable {
 
   /** The cell of the key, or −1. */
   find(rollup: number, key: Uint32Array): number {
+    if (this.#isBorrowed) this.#own();
     const slot = this.#find(hashKey(rollup, key, 0, this.arity), rollup, key);
     return (this.#index[slot]! & (this.#index.length - 1)) - 1;
   }
 
   /** Adds the counts, without the sketch, of row or cell `at` of `other` to `cell`. */
   addCounts(cell: number, other: Counts, at: number): void {
+    if (this.#isBorrowed) this.#own();
     const isTable = other instanceof CellTable;
     const anonymous = isTable ? other.#anonymous : other.anonymous;
     const created = isTable ? other.#created : other.created;
@@ -95,6 +112,18 @@ export class CellTable {
     const registers = block.dense.get(row);
     if (registers !== undefined) this.sketches.addRegisters(cell, registers);
     else this.sketches.addAll(cell, block.tokens, block.tokenStart[row]!, block.tokenStart[row + 1]!);
+  }
+
+  /** As `addRow`, but sketches are united when they are asked for: of rows that are not shown, never. */
+  deferRow(cell: number, block: CellBlock, row: number): void {
+    this.addCounts(cell, block, row);
+    this.sketches.defer(cell, block, row);
+  }
+
+  /** Holds on to no block any more. For tables that are kept. */
+  detach(): void {
+    if (this.#isBorrowed) this.#own();
+    this.sketches.detach();
   }
 
   /** Adds cell `from` of another table to `cell`. */
@@ -178,8 +207,38 @@ export class CellTable {
     this.sketches.grow(capacity);
   }
 
+  #borrow(block: CellBlock, withSketches: boolean): void {
+    this.#isBorrowed = true;
+    this.count = block.count;
+    this.keys = block.keys;
+    this.rollups = new Uint8Array(block.count);
+    this.views = block.views;
+    this.#anonymous = block.anonymous;
+    this.#created = block.created;
+    this.sketches = withSketches ? SketchPool.ofBlock(block) : new SketchPool(block.count);
+  }
+
+  /** Copies what is borrowed, with room for more, and makes the index. */
+  #own(): void {
+    this.#isBorrowed = false;
+    const { keys, rollups, views } = this;
+    const [anonymous, created] = [this.#anonymous!, this.#created!];
+    const capacity = Math.max(INITIAL_CELLS, Math.ceil(this.count * GROWTH));
+    this.#capacity = capacity;
+    this.keys = copy(keys, new Uint32Array(capacity * this.arity));
+    this.rollups = copy(rollups, new Uint8Array(capacity));
+    this.views = copy(views, new Float64Array(capacity));
+    this.#anonymous = hasOnlyZeros(anonymous) ? undefined : copy(anonymous, new Float64Array(capacity));
+    this.#created = hasOnlyZeros(created) ? undefined : copy(created, new Float64Array(capacity));
+    this.sketches.grow(capacity);
+    this.#makeIndex(32 - Math.clz32(capacity / MAX_LOAD));
+  }
+
   #growIndex(): void {
-    const cellBits = this.#cellBits + 1;
+    this.#makeIndex(this.#cellBits + 1);
+  }
+
+  #makeIndex(cellBits: number): void {
     const index = new Uint32Array(2 ** cellBits);
     const mask = index.length - 1;
     for (let cell = 0; cell < this.count; cell++) {
@@ -202,6 +261,10 @@ function hashKey(rollup: number, key: Uint32Array, at: number, arity: number): n
   }
   h = Math.imul(h, 0xc2b2_ae35);
   return (h ^ (h >>> 16)) >>> 0;
+}
+
+function hasOnlyZeros(column: Float64Array): boolean {
+  return column.every((value) => value === 0);
 }
 
 function copy<T extends Uint8Array | Uint32Array | Float64Array>(from: T, to: T): T {

@@ -45,6 +45,11 @@ export class Dictionaries {
     return this.#interners[dimension]!.valuesFrom(0);
   }
 
+  /** Number of values of a dimension: the next one has this id + 2. */
+  sizeOf(dimension: number): number {
+    return this.#interners[dimension]!.size;
+  }
+
   /** Value id last seen for a subject; `NONE_ID` when none was. */
   recall(dimension: number, subjectId: number): number {
     return this.#remembered.get(dimension)![subjectId] ?? NONE_ID;

@@ -1,16 +1,38 @@
 import { uniteRegisters } from "../sketch/registers.js";
-import { SMALL_LIMIT, tokenIndex, tokenValue } from "../sketch/token.js";
+import { SMALL_LIMIT } from "../sketch/token.js";
+import type { CellBlock } from "../store.js";
+import {
+  LOG2M,
+  NO_PART,
+  REGISTERS,
+  SketchParts,
+  addToRegisters,
+  copyTokens,
+  countRegisters,
+  type Source,
+} from "./sketch-parts.js";
 import { LIST_LIMIT, TokenBlocks } from "./token-blocks.js";
 
-/** Precision of every sketch inside the engine. */
-export const LOG2M = 14;
-export const REGISTERS = 1 << LOG2M;
+export { LOG2M, REGISTERS };
 
-/** Forms of a sketch: from 0 to `LIST_LIMIT` the number of its tokens; then sets by their class; then registers. */
+/**
+ * Forms of a sketch: from 0 to `LIST_LIMIT` the number of its tokens; then sets by their class; then that of the row
+ * of a block, parts that are not united yet, and registers.
+ */
 const FIRST_SET = LIST_LIMIT + 1;
+const LENT = 253;
+const PARTS = 254;
 const DENSE = 255;
+
+/**
+ * Blocks that a pool holds parts of may have so many bytes; beyond, all parts are united, so that the blocks can go.
+ */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** Below this many tokens, moving them one by one sorts them sooner than a call to sort would. */
 const SORT_FROM = 24;
+
+/** By block and row: estimates of sketches that never change. */
+const estimates = new WeakMap<CellBlock, Map<number, number>>();
 
 /** Tokens on their way from one pool to another, and those of a cell that turns dense meanwhile. */
 const passing = new Uint32Array(SMALL_LIMIT);
@@ -27,10 +49,21 @@ export class SketchPool {
   #forms: Uint8Array;
   readonly #blocks = new TokenBlocks();
   readonly #dense: Uint8Array[] = [];
+  #parts: SketchParts | undefined;
+  /** The block whose rows lent cells are. */
+  #lent: CellBlock | undefined;
 
   constructor(cells: number) {
     this.#refs = new Uint32Array(cells);
     this.#forms = new Uint8Array(cells);
+  }
+
+  /** The sketches of a block's rows, cell by row, without a copy. */
+  static ofBlock(block: CellBlock): SketchPool {
+    const pool = new SketchPool(block.count);
+    pool.#forms.fill(LENT);
+    pool.#lent = block;
+    return pool;
   }
 
   grow(cells: number): void {
@@ -43,14 +76,43 @@ export class SketchPool {
   }
 
   isDense(cell: number): boolean {
-    return this.#forms[cell] === DENSE;
+    const form = this.#forms[cell];
+    if (form === LENT) return this.#lent!.dense.has(cell);
+    return form === DENSE || (form === PARTS && this.#parts!.isDense(this.#united(cell)));
   }
 
   /** Number of tokens; 0 for a dense sketch. */
   tokenCount(cell: number): number {
     const form = this.#forms[cell]!;
     if (form <= LIST_LIMIT) return form;
+    if (form === PARTS) return this.#parts!.size(this.#united(cell));
+    if (form === LENT) return this.#lent!.tokenStart[cell + 1]! - this.#lent!.tokenStart[cell]!;
     return form === DENSE ? 0 : this.#blocks.setSize(this.#refs[cell]!);
+  }
+
+  /** Adds the sketch of a row, when somebody asks for the union. Rows of a block should come one after the other. */
+  defer(cell: number, { tokens, tokenStart, dense }: CellBlock, row: number): void {
+    const start = tokenStart[row]!;
+    const end = tokenStart[row + 1]!;
+    const registers = start === end && dense.size > 0 ? dense.get(row) : undefined;
+    if (registers === undefined && start === end) return;
+    if (this.#forms[cell] === LENT) this.#toParts(cell);
+    const form = this.#forms[cell]!;
+    if (form === 0 || form === PARTS) {
+      if (registers === undefined) this.#addPart(cell, tokens, start, end);
+      else this.#addPart(cell, registers, 0, 0);
+      this.#parts!.hold(registers ?? tokens);
+      if (this.#parts!.heldBytes > MAX_HELD_BYTES) this.detach();
+    } else if (registers === undefined) this.addAll(cell, tokens, start, end);
+    else this.addRegisters(cell, registers);
+  }
+
+  /** Unites all parts and gives up the blocks that they are of. */
+  detach(): void {
+    if (this.#parts === undefined && this.#lent === undefined) return;
+    for (let cell = 0; cell < this.#forms.length; cell++) if (isBorrowed(this.#forms[cell]!)) this.#own(cell);
+    this.#parts = undefined;
+    this.#lent = undefined;
   }
 
   /** Adds one token; true when it changed the sketch. */
@@ -63,6 +125,7 @@ export class SketchPool {
     }
     if (form === 1) return this.#addSecond(cell, token);
     if (form === DENSE) return addToRegisters(this.#dense[this.#refs[cell]!]!, token);
+    if (isBorrowed(form)) return this.add(this.#own(cell), token);
     return form <= LIST_LIMIT ? this.#addToList(cell, token, form) : this.#addToSet(cell, token, form);
   }
 
@@ -77,21 +140,49 @@ export class SketchPool {
 
   /** Merges a cell of another pool. */
   addFrom(cell: number, other: SketchPool, from: number): void {
-    if (other.isDense(from)) this.addRegisters(cell, other.registers(from));
-    else this.addAll(cell, passing, 0, other.#copy(from, passing, 0));
+    if (other.isDense(from)) {
+      this.addRegisters(cell, other.registers(from));
+      return;
+    }
+    const count = other.copyUnordered(from, passing, 0);
+    if (this.#forms[cell] === LENT) this.#toParts(cell);
+    if (this.#forms[cell] === PARTS) this.#addPart(cell, passing.slice(0, count), 0, count);
+    else this.addAll(cell, passing, 0, count);
   }
 
   /** Copies the tokens to `out` from `offset` on, ascending; the number is `tokenCount(cell)`. */
   copyTokens(cell: number, out: Uint32Array, offset: number): void {
-    const end = this.#copy(cell, out, offset);
+    const end = this.copyUnordered(cell, out, offset);
     if (end - offset < SORT_FROM) sortFew(out, offset, end);
     else out.subarray(offset, end).sort();
   }
 
-  /** The registers of a dense sketch, not a copy. */
+  /** The registers of a dense sketch, not a copy; not to be changed. */
   registers(cell: number): Uint8Array {
     if (!this.isDense(cell)) throw new Error("BUG: registers of a small sketch");
-    return this.#dense[this.#refs[cell]!]!;
+    const form = this.#forms[cell];
+    if (form === LENT) return this.#lent!.dense.get(cell)!;
+    const ref = this.#refs[cell]!;
+    return form === PARTS ? this.#parts!.registers(ref) : this.#dense[ref]!;
+  }
+
+  /** Of a dense sketch: how many registers have each value. */
+  valueCounts(cell: number): Uint32Array {
+    return countRegisters(this.registers(cell), this.#forms[cell] !== DENSE);
+  }
+
+  /**
+   * What `estimate` says of the cell. Of the row of a stored block, which is asked about again and again, it is
+   * remembered as long as the block is.
+   */
+  estimated(cell: number, estimate: () => number): number {
+    if (this.#forms[cell] !== LENT) return estimate();
+    const block = this.#lent!;
+    let known = estimates.get(block);
+    if (known === undefined) estimates.set(block, (known = new Map<number, number>()));
+    let value = known.get(cell);
+    if (value === undefined) known.set(cell, (value = estimate()));
+    return value;
   }
 
   get sizeBytes(): number {
@@ -100,13 +191,64 @@ export class SketchPool {
   }
 
   /** Copies the tokens in no order; returns where they end. */
-  #copy(cell: number, out: Uint32Array, offset: number): number {
+  copyUnordered(cell: number, out: Uint32Array, offset: number): number {
     const form = this.#forms[cell]!;
     const ref = this.#refs[cell]!;
-    if (form === 1) out[offset] = ref;
+    if (form === LENT) {
+      const { tokens, tokenStart } = this.#lent!;
+      copyTokens(tokens, tokenStart[cell]!, tokenStart[cell + 1]!, out, offset);
+    } else if (form === PARTS) this.#parts!.copy(this.#united(cell), out, offset);
+    else if (form === 1) out[offset] = ref;
     else if (form <= LIST_LIMIT) this.#blocks.copyList(ref, form, out, offset);
     else if (form !== DENSE) this.#blocks.copySet(ref, form - FIRST_SET, out, offset);
     return offset + this.tokenCount(cell);
+  }
+
+  /** The one part that a cell consists of, once its parts are united. */
+  #united(cell: number): number {
+    const parts = this.#parts!;
+    const chain = this.#refs[cell]!;
+    if (parts.isSingle(chain)) return chain;
+    const source = parts.unite(chain);
+    const end = source instanceof Uint32Array ? source.length : 0;
+    return (this.#refs[cell] = parts.add(source, 0, end, NO_PART));
+  }
+
+  #addPart(cell: number, source: Source, start: number, end: number): void {
+    const parts = (this.#parts ??= new SketchParts());
+    const next = this.#forms[cell] === PARTS ? this.#refs[cell]! : NO_PART;
+    this.#refs[cell] = parts.add(source, start, end, next);
+    this.#forms[cell] = PARTS;
+  }
+
+  #toParts(cell: number): void {
+    const { tokens, tokenStart, dense } = this.#lent!;
+    const start = tokenStart[cell]!;
+    const end = tokenStart[cell + 1]!;
+    const registers = dense.get(cell);
+    this.#forms[cell] = 0;
+    if (registers !== undefined) this.#addPart(cell, registers, 0, 0);
+    else if (start < end) this.#addPart(cell, tokens, start, end);
+  }
+
+  /** Turns what is borrowed into a form that can be added to; returns the cell. */
+  #own(cell: number): number {
+    if (this.#forms[cell] === LENT) this.#toParts(cell);
+    if (this.#forms[cell] !== PARTS) return cell;
+    const parts = this.#parts!;
+    const part = this.#united(cell);
+    this.#refs[cell] = 0;
+    if (parts.isDense(part)) {
+      this.#refs[cell] = this.#dense.push(parts.registers(part).slice()) - 1;
+      this.#forms[cell] = DENSE;
+    } else {
+      const count = parts.size(part);
+      const tokens = new Uint32Array(count);
+      parts.copy(part, tokens, 0);
+      this.#forms[cell] = 0;
+      this.addAll(cell, tokens, 0, count);
+    }
+    return cell;
   }
 
   #addSecond(cell: number, token: number): boolean {
@@ -138,11 +280,12 @@ export class SketchPool {
   }
 
   #densify(cell: number): Uint8Array {
+    if (isBorrowed(this.#forms[cell]!)) this.#own(cell);
     const form = this.#forms[cell]!;
     const ref = this.#refs[cell]!;
     if (form === DENSE) return this.#dense[ref]!;
     const registers = new Uint8Array(REGISTERS);
-    const count = this.#copy(cell, turning, 0);
+    const count = this.copyUnordered(cell, turning, 0);
     for (let i = 0; i < count; i++) addToRegisters(registers, turning[i]!);
     if (form > LIST_LIMIT) this.#blocks.freeSet(ref, form - FIRST_SET);
     else if (form > 1) this.#blocks.freeList(ref, form);
@@ -152,12 +295,9 @@ export class SketchPool {
   }
 }
 
-function addToRegisters(registers: Uint8Array, token: number): boolean {
-  const index = tokenIndex(token, LOG2M);
-  const value = tokenValue(token, LOG2M);
-  if (value <= registers[index]!) return false;
-  registers[index] = value;
-  return true;
+/** Not a form of its own that can be added to. */
+function isBorrowed(form: number): boolean {
+  return form === LENT || form === PARTS;
 }
 
 /** Insertion sort of `[start, end)`. */

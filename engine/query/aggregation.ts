@@ -5,6 +5,7 @@ import { CellTable } from "../hot/cell-table.js";
 import type { Rollup, Schema } from "../schema.js";
 import { UTC_CALENDAR, type BucketAddress, type CellBlock } from "../store.js";
 import type { Run } from "./cover.js";
+import type { IdSet } from "./id-set.js";
 import { edgeIndex } from "./time-buckets.js";
 
 /** Groups of one query, at some 100 bytes: room for every value of a full dictionary (2 million), not for much more. */
@@ -15,6 +16,8 @@ export const TIERS = [...GRAINS, "hot"] as const;
 
 /** Up to so many keys are searched for one by one; beyond, a column's filter is tested row by row. */
 const MAX_SEEKS = 64;
+/** Up to so many keys, each is asked of the store by itself, which then need not read whole blocks. */
+const MAX_SINGLE_READS = 8;
 
 /** Which cells are read, and what of their keys makes the group. */
 export interface Selection {
@@ -22,7 +25,9 @@ export interface Selection {
   /** Positions in the rollup's key, in the order of the answer's columns. */
   readonly group: readonly number[];
   /** Per position in the rollup's key: the ids that pass; undefined where all do. */
-  readonly passing: readonly (ReadonlySet<number> | undefined)[];
+  readonly passing: readonly (IdSet | undefined)[];
+  /** What no set of ids of one dimension can say: does the key at `at` pass? */
+  readonly residual: ((keys: Uint32Array, at: number) => boolean) | undefined;
   /** Are viewers asked for? */
   readonly sketches: boolean;
 }
@@ -38,7 +43,7 @@ export interface Span {
  * of its time bucket, if time is grouped by, and its ids.
  */
 export class Aggregation {
-  readonly table: CellTable;
+  #table: CellTable;
   /** Per time bucket: was anything in it changed after it was sealed? Known for buckets that ended by `finalUntil`. */
   readonly revised: Uint8Array;
   /** Blocks read, by tier. */
@@ -61,21 +66,34 @@ export class Aggregation {
     this.#byTime = byTime ? 1 : 0;
     this.#finalUntil = finalUntil;
     this.#key = new Uint32Array(this.#byTime + selection.group.length);
-    this.table = new CellTable(this.#key.length);
     this.revised = new Uint8Array(span.edges.length - 1);
     this.#pinned = countPinned(selection.passing);
     this.#prefixes = prefixesOf(selection.passing, this.#pinned, schema.maxArity);
+    this.#table = new CellTable(
+      this.#key.length,
+      byTime && this.#hasFewKeys() ? this.revised.length : undefined,
+    );
+  }
+
+  get table(): CellTable {
+    return this.#table;
   }
 
   /** Reads everything, in one synchronous turn: one state of the buckets. */
   run(buckets: Buckets): this {
-    this.#addStored(buckets);
-    this.#addHot(buckets);
+    return this.addStored(buckets, this.#span.runs).addHot(buckets);
+  }
+
+  /** What was read before of other runs. */
+  addFound(table: CellTable, revised: Uint8Array): this {
+    for (let time = 0; time < revised.length; time++) this.revised[time]! |= revised[time]!;
+    this.#table.addTable(table);
     return this;
   }
 
-  #addStored(buckets: Buckets): void {
-    const { runs, edges } = this.#span;
+  /** Reads these runs; each call's begin after those of the call before. */
+  addStored(buckets: Buckets, runs: readonly Run[]): this {
+    const { edges } = this.#span;
     let time = 0;
     for (const { calendar, grain, fromMs, toMs, count } of runs) {
       const starts = count === 1 ? [fromMs] : buckets.starts(calendar, grain, fromMs, toMs);
@@ -83,27 +101,54 @@ export class Aggregation {
         while (startMs >= edges[time + 1]!) time++;
         const address = { calendar, grain, startMs };
         this.#noteRevision(buckets, address, time);
-        const block = this.#blockOf(buckets, address);
-        if (block === undefined) continue;
-        this.#count(grain);
         this.#setTime(time);
-        this.#addBlock(block);
+        if (!this.#addBucket(buckets, address)) continue;
+        this.#count(grain);
         this.#checkSize();
       }
     }
+    return this;
   }
 
-  /** The whole block, or as much of it as the one key needs that filters pin. */
-  #blockOf(buckets: Buckets, address: BucketAddress): CellBlock | undefined {
-    const { id, dims } = this.#selection.rollup;
-    const isOneKey = this.#pinned === dims.length && this.#prefixes.length === 1 && dims.length > 0;
-    if (!isOneKey) return buckets.block(address, id);
-    return buckets.blockWith(address, id, this.#prefixes[0]!.subarray(0, dims.length));
+  /** Whole blocks, or as much of them as the few keys need that filters pin. False where the bucket has nothing of it. */
+  #addBucket(buckets: Buckets, address: BucketAddress): boolean {
+    const { id } = this.#selection.rollup;
+    let isThere = false;
+    if (this.#hasFewKeys()) {
+      for (const prefix of this.#prefixes) {
+        const block = buckets.blockWith(address, id, prefix.subarray(0, this.#pinned));
+        isThere ||= block !== undefined;
+        if (block !== undefined) this.#addRows(block, prefix);
+      }
+      return isThere;
+    }
+    const block = buckets.block(address, id);
+    if (block === undefined) return false;
+    if (this.#table.count === 0 && this.#takesAll())
+      this.#table = CellTable.ofBlock(block, this.#selection.sketches);
+    else for (const prefix of this.#prefixes) this.#addRows(block, prefix);
+    return true;
+  }
+
+  #hasFewKeys(): boolean {
+    return this.#pinned > 0 && this.#prefixes.length <= MAX_SINGLE_READS;
+  }
+
+  /** Are the groups the very keys of the rollup, all of them? */
+  #takesAll(): boolean {
+    const { rollup, group, passing, residual } = this.#selection;
+    if (this.#byTime === 1 || group.length === 0 || group.length !== rollup.dims.length) return false;
+    return (
+      residual === undefined &&
+      passing.every((ids) => ids === undefined) &&
+      group.every((position, i) => position === i)
+    );
   }
 
   /** What the store does not have yet; for a sealed quarter, that is a revision too. */
-  #addHot(buckets: Buckets): void {
+  addHot(buckets: Buckets): this {
     const { edges } = this.#span;
+    this.#cell = -1;
     const sealedUntil = buckets.sealedUntil(UTC_CALENDAR);
     for (const [quarterMs, table] of buckets.deltas(edges[0]!, edges.at(-1)!)) {
       const time = edgeIndex(edges, quarterMs);
@@ -113,6 +158,7 @@ export class Aggregation {
       this.#addTable(table);
       this.#checkSize();
     }
+    return this;
   }
 
   #noteRevision(buckets: Buckets, address: BucketAddress, time: number): void {
@@ -120,14 +166,12 @@ export class Aggregation {
     if ((buckets.head(address)?.revision ?? 0) > 0) this.revised[time] = 1;
   }
 
-  #addBlock(block: CellBlock): void {
+  #addRows(block: CellBlock, prefix: Uint32Array): void {
     const pinned = this.#pinned;
     const { arity, keys } = block;
-    for (const prefix of this.#prefixes) {
-      for (let row = firstRow(block, prefix, pinned); row < block.count; row++) {
-        if (compare(keys, row * arity, prefix, pinned) !== 0) break;
-        if (this.#passes(keys, row * arity)) this.#addRow(this.#cellOf(keys, row * arity), block, row);
-      }
+    for (let row = firstRow(block, prefix, pinned); row < block.count; row++) {
+      if (compare(keys, row * arity, prefix, pinned) !== 0) break;
+      if (this.#passes(keys, row * arity)) this.#addRow(this.#cellOf(keys, row * arity), block, row);
     }
   }
 
@@ -152,23 +196,23 @@ export class Aggregation {
     }
     if (!this.#passes(hot.keys, at)) return;
     const cell = this.#cellOf(hot.keys, at);
-    if (this.#selection.sketches) this.table.addCell(cell, hot, from);
-    else this.table.addCounts(cell, hot, from);
+    if (this.#selection.sketches) this.#table.addCell(cell, hot, from);
+    else this.#table.addCounts(cell, hot, from);
   }
 
   #addRow(cell: number, block: CellBlock, row: number): void {
-    if (this.#selection.sketches) this.table.addRow(cell, block, row);
-    else this.table.addCounts(cell, block, row);
+    if (this.#selection.sketches) this.#table.deferRow(cell, block, row);
+    else this.#table.addCounts(cell, block, row);
   }
 
-  /** Tests the filters of the columns that are not pinned. */
+  /** Tests the filters that are not pinned. */
   #passes(keys: Uint32Array, at: number): boolean {
-    const { passing } = this.#selection;
+    const { passing, residual } = this.#selection;
     for (let i = this.#pinned; i < passing.length; i++) {
       const ids = passing[i];
       if (ids !== undefined && !ids.has(keys[at + i]!)) return false;
     }
-    return true;
+    return residual === undefined || residual(keys, at);
   }
 
   /** The cell of the group that a key belongs to; neighbours mostly share it. */
@@ -182,7 +226,7 @@ export class Aggregation {
       key[offset + i] = id;
       this.#cell = -1;
     }
-    if (this.#cell < 0) this.#cell = this.table.upsert(0, key);
+    if (this.#cell < 0) this.#cell = this.#table.upsert(0, key);
     return this.#cell;
   }
 
@@ -197,7 +241,7 @@ export class Aggregation {
   }
 
   #checkSize(): void {
-    if (this.table.count > MAX_GROUPS) throw tooManyGroups();
+    if (this.#table.count > MAX_GROUPS) throw tooManyGroups();
   }
 }
 
@@ -223,7 +267,7 @@ function prefixesOf(passing: Selection["passing"], pinned: number, length: numbe
   if (passing.some((ids) => ids?.size === 0)) return [];
   let prefixes = [new Uint32Array(length)];
   for (let i = 0; i < pinned; i++) {
-    prefixes = prefixes.flatMap((prefix) => Array.from(passing[i]!, (id) => prefix.with(i, id)));
+    prefixes = prefixes.flatMap((prefix) => Array.from(passing[i]!.ids(), (id) => prefix.with(i, id)));
   }
   return prefixes;
 }

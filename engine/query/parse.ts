@@ -1,11 +1,20 @@
-import { METRICS, type Metric } from "../api.js";
-import { GRAINS, getZone, isGrain, type Grain, type Zone } from "../calendar/index.js";
+import { getZone, type Zone } from "../calendar/index.js";
 import { TidemarkError } from "../errors.js";
 import { MAX_QUERY_ROWS } from "../limits.js";
 import type { Schema } from "../schema.js";
-import { invalidQuery, listed, quoted } from "./problem.js";
+import { parseDimensions, type AskedColumns } from "./parse-dimensions.js";
+import { parseFilters } from "./parse-filters.js";
+import { metricName, parseMetrics } from "./parse-metrics.js";
+import { invalidQuery, jsonOf, listed, quoted } from "./problem.js";
 import { parseRange } from "./range.js";
-import type { Column, Filter, Order, ParsedQuery, QueryContext } from "./types.js";
+import {
+  INCLUDES,
+  type Column,
+  type Compare,
+  type Order,
+  type ParsedQuery,
+  type QueryContext,
+} from "./types.js";
 
 const MEMBERS = [
   "date_range",
@@ -13,25 +22,31 @@ const MEMBERS = [
   "metrics",
   "dimensions",
   "filters",
+  "compare",
   "order_by",
   "limit",
+  "cursor",
   "fill",
+  "include_today",
+  "source",
   "include",
 ] as const;
-type Member = (typeof MEMBERS)[number];
+type Members = Partial<Record<(typeof MEMBERS)[number], unknown>>;
 
-const INCLUDES = ["total", "time_labels", "explain"] as const;
-
-const DEFAULT_METRICS: readonly Metric[] = ["views", "viewers"];
+const COMPARE_MEMBERS = ["mode", "date_range", "match_day_of_week", "whole"] as const;
+export const COMPARE_MODES = ["previous_period", "year_over_year", "custom"] as const;
+const SOURCES = ["auto", "buckets", "raw"] as const;
 
 /** Rows of an answer whose query names no limit; the answer tells how many were left off. */
 export const DEFAULT_LIMIT = 10_000;
 
-/** Values of one filter: each is looked up by itself. */
-export const MAX_FILTER_VALUES = 10_000;
+/** A cursor is short; what is longer was never given out. */
+const MAX_CURSOR_CHARS = 200;
 
-/** More conditions than dimensions say nothing new; the bound keeps a hostile query short. */
-const MAX_FILTERS = 64;
+export type ParseContext = Pick<QueryContext, "schema" | "defaultZone"> & {
+  /** May the range begin and end within a quarter-hour? */
+  readonly anyInstant?: boolean;
+};
 
 /**
  * Reads a query strictly: members, names and values that are not known are refused, nothing is guessed. Throws
@@ -39,13 +54,15 @@ const MAX_FILTERS = 64;
  */
 export function parseQuery(
   input: unknown,
-  context: Pick<QueryContext, "schema" | "defaultZone">,
+  { schema, defaultZone, anyInstant = false }: ParseContext,
 ): ParsedQuery {
-  const members = readMembers(input);
-  const zone = parseZone(members.timezone, context.defaultZone);
-  const range = parseRange(members.date_range, zone);
-  const metrics = parseMetrics(members.metrics);
-  const { columns, grain } = parseDimensions(members.dimensions, context.schema);
+  checkMembers(input, MEMBERS, "", "A query");
+  const members: Members = input;
+  const zone = parseZone(members.timezone, defaultZone);
+  const includeToday = parseFlag(members.include_today, true, "/include_today");
+  const range = parseRange(members.date_range, zone, { includeToday, anyInstant });
+  const { columns, grain } = parseDimensions(members.dimensions, schema);
+  const metrics = parseMetrics(members.metrics, grain !== null);
   const fill = parseFill(members.fill, columns);
   return {
     zone,
@@ -53,20 +70,18 @@ export function parseQuery(
     metrics,
     columns,
     grain,
-    filters: parseFilters(members.filters, context.schema),
-    order: parseOrder(members.order_by, { metrics, columns, grain }, context.schema),
+    filters: parseFilters(members.filters, schema),
+    compare: parseCompare(members.compare, zone, anyInstant),
+    order: parseOrder(members.order_by, { metrics, columns, grain }, schema),
     limit: parseLimit(members.limit),
+    cursor: parseCursor(members.cursor),
     fill,
-    include: parseInclude(members.include),
+    source: parseSource(members.source),
+    include: parseInclude(members.include, grain !== null),
   };
 }
 
-function readMembers(input: unknown): Partial<Record<Member, unknown>> {
-  checkMembers(input, MEMBERS, "", "A query");
-  return input;
-}
-
-function checkMembers(
+export function checkMembers(
   value: unknown,
   known: readonly string[],
   pointer: string,
@@ -82,7 +97,7 @@ function checkMembers(
   }
 }
 
-function parseZone(value: unknown, defaultZone: string): Zone {
+export function parseZone(value: unknown, defaultZone: string): Zone {
   if (value !== undefined && typeof value !== "string") {
     throw new TidemarkError("invalid-timezone", "A timezone is an IANA name such as Asia/Kolkata.", {
       pointer: "/timezone",
@@ -96,92 +111,29 @@ function parseZone(value: unknown, defaultZone: string): Zone {
   }
 }
 
-function parseMetrics(value: unknown): readonly Metric[] {
-  if (value === undefined) return DEFAULT_METRICS;
-  const known = `Known are ${listed(METRICS)}.`;
-  if (!Array.isArray(value) || value.length === 0) {
-    throw invalidQuery(`metrics is a list of at least one. ${known}`, "/metrics");
+function parseCompare(value: unknown, zone: Zone, anyInstant: boolean): Compare | undefined {
+  if (value === undefined) return undefined;
+  checkMembers(value, COMPARE_MEMBERS, "/compare", "compare");
+  const members: Partial<Record<(typeof COMPARE_MEMBERS)[number], unknown>> = value;
+  const mode = COMPARE_MODES.find((each) => each === members.mode);
+  if (mode === undefined)
+    throw invalidQuery(`mode is one of ${listed(COMPARE_MODES, "or")}.`, "/compare/mode");
+  const given = members.date_range;
+  if ((given !== undefined) !== (mode === "custom")) {
+    throw invalidQuery('Give a date_range with the mode "custom", and with no other.', "/compare/date_range");
   }
-  return Array.from(value as readonly unknown[], (metric, i) => {
-    const pointer = `/metrics/${i}`;
-    if (!isMetric(metric)) throw invalidQuery(`${quoted(metric)} is no metric. ${known}`, pointer);
-    if (value.indexOf(metric) !== i) throw invalidQuery(`${metric} is asked for twice.`, pointer);
-    return metric;
-  });
-}
-
-function isMetric(value: unknown): value is Metric {
-  return (METRICS as readonly unknown[]).includes(value);
-}
-
-function parseDimensions(
-  value: unknown = [],
-  schema: Schema,
-): { columns: readonly Column[]; grain: Grain | "auto" | null } {
-  if (!Array.isArray(value)) throw invalidQuery("dimensions is a list.", "/dimensions");
-  let grain: Grain | "auto" | null = null;
-  const columns: Column[] = [];
-  for (const [i, name] of (value as readonly unknown[]).entries()) {
-    const pointer = `/dimensions/${i}`;
-    const asked = grainOf(name, pointer);
-    const column = asked === undefined ? dimensionOf(name, schema, pointer) : "time";
-    if (columns.includes(column)) throw invalidQuery(`${quoted(name)} is asked for twice.`, pointer);
-    columns.push(column);
-    grain = asked ?? grain;
-  }
-  return { columns, grain };
-}
-
-/** The grain of `time` or `time:…`; undefined for any other name. */
-function grainOf(name: unknown, pointer: string): Grain | "auto" | undefined {
-  if (name === "time") return "auto";
-  if (typeof name !== "string" || !name.startsWith("time:")) return undefined;
-  const grain = name.slice(5);
-  if (isGrain(grain)) return grain;
-  const known = listed(["time", ...GRAINS.map((each) => `time:${each}`)]);
-  throw invalidQuery(`${quoted(name)} is no grain of time; known are ${known}.`, pointer);
-}
-
-function dimensionOf(name: unknown, schema: Schema, pointer: string): number {
-  const dimension = schema.dimensions.indexOf(name as string);
-  if (dimension >= 0) return dimension;
-  throw invalidQuery(`${quoted(name)} is no dimension; declared are ${listed(schema.dimensions)}.`, pointer);
-}
-
-function parseFilters(value: unknown = [], schema: Schema): readonly Filter[] {
-  if (!Array.isArray(value))
-    throw invalidQuery('filters is a list of ["is", dimension, [values]].', "/filters");
-  if (value.length > MAX_FILTERS) throw invalidQuery(`Give at most ${MAX_FILTERS} filters.`, "/filters");
-  return Array.from(value as readonly unknown[], (filter, i) => parseFilter(filter, `/filters/${i}`, schema));
-}
-
-function parseFilter(filter: unknown, pointer: string, schema: Schema): Filter {
-  if (!Array.isArray(filter) || filter.length !== 3) {
-    throw invalidQuery('A filter is ["is", dimension, [values]].', pointer);
-  }
-  const [operator, name, values] = filter as readonly unknown[];
-  if (operator !== "is") {
-    const detail = `${quoted(operator)} is not known here: the one operator so far is "is", and all filters must hold.`;
-    throw invalidQuery(detail, `${pointer}/0`);
-  }
-  if (grainOf(name, `${pointer}/1`) !== undefined) {
-    throw invalidQuery("Time is narrowed by date_range, not by a filter.", `${pointer}/1`);
+  const matchWeekday = parseFlag(members.match_day_of_week, false, "/compare/match_day_of_week");
+  if (matchWeekday && mode === "custom") {
+    const detail = "A range that is given is taken as it is: leave match_day_of_week out.";
+    throw invalidQuery(detail, "/compare/match_day_of_week");
   }
   return {
-    dimension: dimensionOf(name, schema, `${pointer}/1`),
-    values: parseValues(values, `${pointer}/2`),
+    mode,
+    range:
+      mode === "custom" ? parseRange(given, zone, { pointer: "/compare/date_range", anyInstant }) : undefined,
+    matchWeekday,
+    whole: parseFlag(members.whole, false, "/compare/whole"),
   };
-}
-
-function parseValues(values: unknown, pointer: string): readonly (string | null)[] {
-  if (!Array.isArray(values) || values.length === 0 || values.length > MAX_FILTER_VALUES) {
-    throw invalidQuery(`The values of a filter are a list of 1 to ${MAX_FILTER_VALUES}.`, pointer);
-  }
-  for (const [i, value] of (values as readonly unknown[]).entries()) {
-    if (value === null || (typeof value === "string" && value !== "")) continue;
-    throw invalidQuery("A value is a string that is not empty, or null for “no value”.", `${pointer}/${i}`);
-  }
-  return (values as readonly (string | null)[]).slice();
 }
 
 function parseOrder(
@@ -193,26 +145,27 @@ function parseOrder(
   if (!Array.isArray(value)) {
     throw invalidQuery('order_by is a list such as [["views", "desc"]].', "/order_by");
   }
-  const names = new Set<unknown>();
+  const names = new Set<string>();
   return Array.from(value as readonly unknown[], (entry, i) => {
     const pointer = `/order_by/${i}`;
     if (!Array.isArray(entry) || entry.length !== 2 || (entry[1] !== "asc" && entry[1] !== "desc")) {
       throw invalidQuery('An order is a name and "asc" or "desc", such as ["views", "desc"].', pointer);
     }
-    if (names.has(entry[0])) throw invalidQuery(`${quoted(entry[0])} orders twice.`, `${pointer}/0`);
-    names.add(entry[0]);
-    return { by: orderKey(entry[0], asked, schema, `${pointer}/0`), descending: entry[1] === "desc" };
+    const name = typeof entry[0] === "string" ? entry[0] : (jsonOf(entry[0]) ?? "");
+    if (names.has(name)) throw invalidQuery(`${quoted(entry[0])} orders twice.`, `${pointer}/0`);
+    names.add(name);
+    return { by: orderKey(name, asked, schema, `${pointer}/0`), descending: entry[1] === "desc" };
   });
 }
 
 function orderKey(
-  name: unknown,
-  { metrics, columns, grain }: Pick<ParsedQuery, "metrics" | "columns" | "grain">,
+  name: string,
+  { metrics, columns, grain }: AskedColumns & Pick<ParsedQuery, "metrics">,
   schema: Schema,
   pointer: string,
 ): Order["by"] {
-  const metric = metrics.find((each) => each === name);
-  if (metric !== undefined) return { metric };
+  const metric = metrics.findIndex((each) => metricName(each) === name);
+  if (metric >= 0) return { metric };
   const column = columns.findIndex((each) =>
     each === "time" ? name === "time" || name === `time:${grain}` : schema.dimensions[each] === name,
   );
@@ -220,17 +173,23 @@ function orderKey(
   throw invalidQuery(`Order by what is asked for: add ${quoted(name)} to metrics or dimensions.`, pointer);
 }
 
-function defaultOrder({ metrics, columns }: Pick<ParsedQuery, "metrics" | "columns">): readonly Order[] {
-  const byMetric: Order = { by: { metric: metrics[0]! }, descending: true };
+function defaultOrder({ columns }: { readonly columns: readonly Column[] }): readonly Order[] {
+  const byMetric: Order = { by: { metric: 0 }, descending: true };
   const time = columns.indexOf("time");
   return time < 0 ? [byMetric] : [{ by: { column: time }, descending: false }, byMetric];
 }
 
-function parseLimit(value: unknown): number {
-  if (value === undefined) return DEFAULT_LIMIT;
-  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= MAX_QUERY_ROWS)
-    return value;
-  throw invalidQuery(`limit is a whole number from 1 to ${MAX_QUERY_ROWS}.`, "/limit");
+export function parseLimit(value: unknown, fallback = DEFAULT_LIMIT, most = MAX_QUERY_ROWS): number {
+  if (value === undefined) return fallback;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw invalidQuery(`limit is a whole number from 1 to ${most}.`, "/limit");
+}
+
+/** Undefined where no pages are asked for, null for the first one. */
+export function parseCursor(value: unknown): string | null | undefined {
+  if (value === undefined || value === null) return value;
+  if (typeof value === "string" && value.length <= MAX_CURSOR_CHARS) return value;
+  throw invalidQuery("cursor is null for the first page, or meta.next_cursor of the page before.", "/cursor");
 }
 
 function parseFill(value: unknown, columns: readonly Column[]): "none" | "zero" {
@@ -243,15 +202,27 @@ function parseFill(value: unknown, columns: readonly Column[]): "none" | "zero" 
   );
 }
 
-function parseInclude(value: unknown): ParsedQuery["include"] {
-  const include = { total: false, time_labels: false, explain: false };
+function parseSource(value: unknown): ParsedQuery["source"] {
+  if (value === undefined) return "auto";
+  const source = SOURCES.find((each) => each === value);
+  if (source !== undefined) return source;
+  throw invalidQuery(`source is one of ${listed(SOURCES, "or")}.`, "/source");
+}
+
+function parseFlag(value: unknown, fallback: boolean, pointer: string): boolean {
+  if (value === undefined) return fallback;
+  if (typeof value === "boolean") return value;
+  throw invalidQuery(`${pointer.slice(pointer.lastIndexOf("/") + 1)} is true or false.`, pointer);
+}
+
+function parseInclude(value: unknown, byTime: boolean): ParsedQuery["include"] {
+  const include = { total: false, other: false, time_labels: false, explain: false };
   if (value === undefined) return include;
   checkMembers(value, INCLUDES, "/include", "include");
   for (const name of INCLUDES) {
     const wanted = (value as Partial<Record<(typeof INCLUDES)[number], unknown>>)[name];
-    if (wanted === undefined) continue;
-    if (typeof wanted !== "boolean") throw invalidQuery(`${name} is true or false.`, `/include/${name}`);
-    include[name] = wanted;
+    include[name] = parseFlag(wanted, false, `/include/${name}`);
   }
-  return include;
+  if (!include.other || !byTime) return include;
+  throw invalidQuery("other is what limit cut off; it is told where time is no dimension.", "/include/other");
 }

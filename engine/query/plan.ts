@@ -1,81 +1,105 @@
-import {
-  CALENDAR_START_MS,
-  GRAINS,
-  formatInstant,
-  label,
-  utcIso,
-  type Grain,
-  type Zone,
-} from "../calendar/index.js";
+import { CALENDAR_START_MS, formatInstant, label, utcIso, type Grain, type Zone } from "../calendar/index.js";
 import { TidemarkError } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
 import { UTC_CALENDAR } from "../store.js";
-import type { Span } from "./aggregation.js";
 import { appendRun, cover, type Run } from "./cover.js";
-import { allFromMs } from "./first-event.js";
-import { resolveRange } from "./range.js";
 import { autoGrain, timeEdges } from "./time-buckets.js";
-import type { ParsedQuery } from "./types.js";
+
+/** What is asked of a plan: a range in a zone, by a grain or as a whole. */
+export interface PlanRequest {
+  readonly zone: Zone;
+  readonly grain: Grain | "auto" | null;
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** So many time buckets before the range are needed, too. */
+  readonly lead: number;
+  /** Is it the period that another one is compared with? */
+  readonly isOther?: boolean;
+  /** Is the range told by raw events, and so may begin and end anywhere? */
+  readonly raw?: boolean;
+}
+
+/** The stored buckets that make up a range. */
+export interface Cover {
+  readonly runs: readonly Run[];
+  /** Those that only late events change; they come first. */
+  readonly sealed: readonly Run[];
+  readonly sealedBuckets: number;
+  readonly open: readonly Run[];
+}
 
 /**
- * A query's range as of one instant, and which stored buckets answer it. Good for as long as the clock does not
+ * The time buckets of a question, and which stored buckets make them up. Good for as long as the clock does not
  * move the range and nothing more is sealed; a live query makes one an hour.
  */
 export class Plan {
   readonly fromMs: number;
   readonly toMs: number;
+  readonly zone: Zone;
   /** Null where time is no column. */
   readonly grain: Grain | null;
-  /** The time buckets; the whole range as one where time is no column. */
-  readonly span: Span;
+  /** Time buckets before the range. */
+  readonly lead: number;
+  /** The borders of all time buckets, those before the range included; the range as one where there is no grain. */
+  readonly edges: Float64Array;
+  /** The range as one bucket. */
+  readonly whole: Float64Array;
+  /** Everything before `edges` as one bucket. */
+  readonly before: Float64Array;
+  /** Everything before the range as one bucket. */
+  readonly beforeWhole: Float64Array;
   /** RFC 3339, in the query's zone. */
   readonly range: readonly [string, string];
-  readonly #query: ParsedQuery;
-  readonly #state: readonly number[];
+  /** Covers by the edges that they are of. */
+  readonly #covers = new Map<Float64Array, Cover>();
+  /** `Buckets.layout` that the plan is of. */
+  readonly layout: number;
   readonly #labels: (string | undefined)[] = [];
-  #whole: Span | undefined;
-  #before: Span | undefined;
 
-  constructor(query: ParsedQuery, buckets: Buckets, fromMs: number, toMs: number) {
-    const { zone } = query;
-    this.#query = query;
-    this.#state = stateOf(buckets);
+  /** Throws `range-too-wide`, `range-not-aligned`, `invalid-range`. */
+  constructor(request: PlanRequest, buckets: Buckets) {
+    const { zone, fromMs, toMs, lead } = request;
+    this.zone = zone;
     this.fromMs = fromMs;
     this.toMs = toMs;
-    this.grain = query.grain === "auto" ? autoGrain(fromMs, toMs) : query.grain;
-    const edges =
-      this.grain === null ? Float64Array.of(fromMs, toMs) : timeEdges(zone, this.grain, fromMs, toMs);
-    this.span = { edges, runs: coverAll(buckets, edges, zone) };
+    this.layout = buckets.layout;
+    this.grain = request.grain === "auto" ? autoGrain(fromMs, toMs) : request.grain;
+    this.lead = this.grain === null ? 0 : lead;
+    this.whole = Float64Array.of(fromMs, toMs);
+    this.edges = this.grain === null ? this.whole : edgesOf(this.grain, request);
+    this.before = upTo(this.edges[0]!);
+    this.beforeWhole = this.lead === 0 ? this.before : upTo(fromMs);
     this.range = [formatInstant(fromMs, zone), formatInstant(toMs, zone)];
   }
 
+  /** Time buckets of the range itself. */
   get times(): number {
-    return this.span.edges.length - 1;
+    return this.edges.length - 1 - this.lead;
   }
 
   isGoodFor(buckets: Buckets, fromMs: number, toMs: number): boolean {
-    if (fromMs !== this.fromMs || toMs !== this.toMs) return false;
-    return stateOf(buckets).every((instant, i) => instant === this.#state[i]);
+    return fromMs === this.fromMs && toMs === this.toMs && buckets.layout === this.layout;
   }
 
-  /** The range as one bucket. */
-  whole(buckets: Buckets): Span {
-    if (this.grain === null) return this.span;
-    this.#whole ??= spanOf(buckets, this.fromMs, this.toMs, this.#query.zone);
-    return this.#whole;
+  /** The stored buckets of these edges, which are the plan's own. Throws `range-not-aligned`. */
+  cover(buckets: Buckets, edges: Float64Array): Cover {
+    let found = this.#covers.get(edges);
+    if (found === undefined) {
+      const runs = coverAll(buckets, edges, this.zone);
+      this.#covers.set(edges, (found = splitAt(buckets.sealedUntil(UTC_CALENDAR), runs)));
+    }
+    return found;
   }
 
-  /** Everything before the range. */
-  before(buckets: Buckets): Span {
-    const fromMs = Math.min(CALENDAR_START_MS, this.fromMs);
-    this.#before ??= spanOf(buckets, fromMs, this.fromMs, this.#query.zone);
-    return this.#before;
+  /** All stored buckets that were looked up so far. */
+  covered(): Run[] {
+    return [...this.#covers.values()].flatMap(({ runs }) => runs);
   }
 
-  /** Name of a time bucket. */
+  /** Name of a time bucket of the range. */
   label(time: number): string {
     if (this.grain === null) throw new Error("BUG: a label where time is no column");
-    return (this.#labels[time] ??= label(this.#query.zone, this.grain, this.span.edges[time]!));
+    return (this.#labels[time] ??= label(this.zone, this.grain, this.edges[this.lead + time]!));
   }
 
   labels(): string[] {
@@ -83,27 +107,68 @@ export class Plan {
   }
 }
 
-/** The range now, and the plan for it: the one before, where it still holds. Throws what `Plan` and the range throw. */
-export function planFor(query: ParsedQuery, buckets: Buckets, now: number, before: Plan | undefined): Plan {
-  const { fromMs, toMs } = resolveRange(query.range, query.zone, now, () => allFromMs(buckets, query.zone));
-  if (before?.isGoodFor(buckets, fromMs, toMs) === true) return before;
-  return new Plan(query, buckets, fromMs, toMs);
+function upTo(ms: number): Float64Array {
+  return Float64Array.of(Math.min(CALENDAR_START_MS, ms), ms);
 }
 
-function spanOf(buckets: Buckets, fromMs: number, toMs: number, zone: Zone): Span {
-  return { edges: Float64Array.of(fromMs, toMs), runs: exactCover(buckets, fromMs, toMs, zone) };
+function edgesOf(grain: Grain, request: PlanRequest): Float64Array {
+  const { zone, fromMs, toMs, lead, raw = false } = request;
+  if (lead === 0) return timeEdges(zone, grain, fromMs, toMs, raw);
+  const startMs = zone.startOf(grain, fromMs);
+  if (startMs !== fromMs) throw cutAtTheStart(request, grain, startMs);
+  let firstMs = startMs;
+  for (let i = 0; i < lead; i++) firstMs = zone.startOf(grain, firstMs - 1);
+  return timeEdges(zone, grain, firstMs, toMs, raw);
+}
+
+function cutAtTheStart(
+  { zone, toMs, isOther = false }: PlanRequest,
+  grain: Grain,
+  startMs: number,
+): TidemarkError {
+  const hole = `so that what a row looks back on would have a hole`;
+  if (isOther) {
+    return new TidemarkError(
+      "range-not-aligned",
+      `The first ${grain} of the other period is cut, ${hole}: compare with another one, or by a finer grain.`,
+      { pointer: "/compare" },
+    );
+  }
+  const nearest = [formatInstant(startMs, zone), formatInstant(toMs, zone)];
+  return new TidemarkError(
+    "range-not-aligned",
+    `The first ${grain} is cut by the range, ${hole}: begin at ${nearest[0]}.`,
+    { pointer: "/date_range", extra: { nearest } },
+  );
 }
 
 function coverAll(buckets: Buckets, edges: Float64Array, zone: Zone): Run[] {
   const runs: Run[] = [];
   for (let time = 0; time + 1 < edges.length; time++) {
-    for (const run of exactCover(buckets, edges[time]!, edges[time + 1]!, zone)) appendRun(runs, run);
+    const fromMs = edges[time]!;
+    const toMs = edges[time + 1]!;
+    for (const run of cover(buckets, fromMs, toMs) ?? refuse(buckets, fromMs, toMs, zone)) {
+      appendRun(runs, run);
+    }
   }
   return runs;
 }
 
-function exactCover(buckets: Buckets, fromMs: number, toMs: number, zone: Zone): Run[] {
-  return cover(buckets, fromMs, toMs) ?? refuse(buckets, fromMs, toMs, zone);
+/** Quarters go on beyond what is sealed; all else is sealed, or it would not be there. */
+function splitAt(sealedUntil: number, runs: readonly Run[]): Cover {
+  const sealed: Run[] = [];
+  const open: Run[] = [];
+  for (const run of runs) {
+    const { fromMs, toMs, count } = run;
+    if (toMs <= sealedUntil) sealed.push(run);
+    else if (fromMs >= sealedUntil || count === 1) open.push(run);
+    else {
+      const before = Math.round(((sealedUntil - fromMs) / (toMs - fromMs)) * count);
+      sealed.push({ ...run, toMs: sealedUntil, count: before });
+      open.push({ ...run, fromMs: sealedUntil, count: count - before });
+    }
+  }
+  return { runs, sealed, open, sealedBuckets: sealed.reduce((sum, { count }) => sum + count, 0) };
 }
 
 /** Says how far back what is kept reaches, and the nearest range that it answers. */
@@ -130,12 +195,4 @@ function refuse(buckets: Buckets, fromMs: number, toMs: number, zone: Zone): nev
       `${formatInstant(toMs, zone)} something finer is needed than what is kept; ${advice}.`,
     { pointer: "/date_range", extra },
   );
-}
-
-/** What a plan depends on besides its range. */
-function stateOf(buckets: Buckets): number[] {
-  return buckets.calendars.flatMap(({ name }) => [
-    buckets.sealedUntil(name),
-    ...GRAINS.map((grain) => buckets.reachOf(name, grain)),
-  ]);
 }

@@ -15,8 +15,17 @@ export function listed(items: readonly string[], conjunction: "and" | "or" = "an
   return `${items.slice(0, -1).join(", ")} ${conjunction} ${items.at(-1)}`;
 }
 
+/** As JSON; undefined for what has none: functions, big integers, cycles, and lists within lists without end. */
+export function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
+}
+
 /** What somebody else wrote, short and safe to show. */
 export function quoted(value: unknown): string {
-  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? typeof value);
+  const text = typeof value === "string" ? value : (jsonOf(value) ?? typeof value);
   return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
 }

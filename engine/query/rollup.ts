@@ -9,7 +9,7 @@ const MAX_NEAREST = 5;
  * The smallest rollup that holds all of `dims`: its other dimensions are summed over, exactly. Throws
  * `dimension-set-not-materialised` with the declared sets that come closest.
  */
-export function chooseRollup(schema: Schema, dims: readonly number[]): Rollup {
+export function chooseRollup(schema: Schema, dims: readonly number[], pointer = "/dimensions"): Rollup {
   const rollup = rollupCovering(schema, dims);
   if (rollup !== undefined) return rollup;
   const names = (set: readonly number[]): string[] => set.map((d) => schema.dimensions[d]!);
@@ -21,7 +21,7 @@ export function chooseRollup(schema: Schema, dims: readonly number[]): Rollup {
       nearest.map((each) => each.name),
       "or",
     )}, or declare the rollup ${JSON.stringify(asked)} and import the events again.`,
-    { pointer: "/dimensions", extra: { nearest: nearest.map((each) => names(each.dims)) } },
+    { pointer, extra: { nearest: nearest.map((each) => names(each.dims)) } },
   );
 }
 

@@ -27,12 +27,19 @@ export function autoGrain(fromMs: number, toMs: number): Grain {
 /**
  * The borders of the time buckets of `[fromMs, toMs)`: n buckets are n + 1 numbers, the first and the last cut to
  * the range. Throws `range-too-wide`, and `range-not-aligned` where a border lies within a quarter-hour, as it
- * does when a zone changed its clocks at 00:01 (Canada's east, until 2011).
+ * does when a zone changed its clocks at 00:01 (Canada's east, until 2011), unless `anyInstant` allows for that.
  */
-export function timeEdges(zone: Zone, grain: Grain, fromMs: number, toMs: number): Float64Array {
+export function timeEdges(
+  zone: Zone,
+  grain: Grain,
+  fromMs: number,
+  toMs: number,
+  anyInstant = false,
+): Float64Array {
   const edges = buckets(zone, grain, fromMs, toMs, ISO_WEEK_START, MAX_TIME_BUCKETS);
   edges[0] = fromMs;
   edges[edges.length - 1] = toMs;
+  if (anyInstant) return edges;
   for (const edge of edges) if (edge % QUARTER_MS !== 0) throw notAligned(zone, grain, edge);
   return edges;
 }

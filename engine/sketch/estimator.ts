@@ -9,6 +9,12 @@ const ALPHA = 0.5 / Math.LN2;
 
 const RANK_MASK = 2 ** TOKEN_RANK_BITS - 1;
 
+/** By rank. The last one stands for the remaining zeros and is as likely as the one before. */
+const RANK_PROBABILITIES = Float64Array.from(
+  { length: MAX_TOKEN_RANK + 1 },
+  (_, rank) => 2 ** -(TOKEN_HASH_BITS + Math.min(rank, MAX_TOKEN_RANK - 1)),
+);
+
 /** σ(x) = x + Σ_{k≥1} x^(2^k) · 2^(k−1): the correction for registers that are still 0. */
 function sigma(x: number): number {
   if (x === 1) return Infinity;
@@ -71,14 +77,14 @@ export function estimateFromTokens(tokens: Uint32Array): number {
   let seen = 0;
   for (let rank = 1; rank <= MAX_TOKEN_RANK; rank++) {
     estimate += perRank[rank]!;
-    seen += perRank[rank]! * rankProbability(rank);
+    seen += perRank[rank]! * RANK_PROBABILITIES[rank]!;
   }
   for (let before = -1; Math.abs(estimate - before) > 1e-12 * estimate;) {
     before = estimate;
     estimate = 0;
     for (let rank = 1; rank <= MAX_TOKEN_RANK; rank++) {
       if (perRank[rank] === 0) continue;
-      const x = before * rankProbability(rank);
+      const x = before * RANK_PROBABILITIES[rank]!;
       estimate += (perRank[rank]! * x) / Math.expm1(x);
     }
     estimate /= 1 - seen;
@@ -93,11 +99,6 @@ function countRanks(tokens: Uint32Array): Uint32Array {
     perRank[tokens[i]! & RANK_MASK]!++;
   }
   return perRank;
-}
-
-/** The last rank stands for the remaining zeros and is as likely as the one before. */
-function rankProbability(rank: number): number {
-  return 2 ** -(TOKEN_HASH_BITS + Math.min(rank, MAX_TOKEN_RANK - 1));
 }
 
 /**

@@ -127,15 +127,29 @@ export function sipHash24(key: Uint8Array, data: Uint8Array | string): bigint {
 /**
  * The hash that a sketch is fed with where an installation has a key: MurmurHash3 x64-128 (first 64 bits) of the
  * 8 little-endian bytes of SipHash-2-4 of the UTF-8 form of the text. Written as `out[outOffset]` (low 32 bits) and
- * `out[outOffset + 1]` (high 32 bits), like `hashText`. The key is copied. Throws `invalid-config` unless the key has
- * 16 bytes.
+ * `out[outOffset + 1]` (high 32 bits), like `hashText`; `ofBytes` is the same of UTF-8 bytes, like `hashBytes`. The key
+ * is copied. Throws `invalid-config` unless the key has 16 bytes.
  */
-export function createKeyedHash(
-  key: Uint8Array,
-): (text: string, out: Uint32Array, outOffset: number) => void {
+export function createKeyedHash(key: Uint8Array): KeyedHash {
   const keyed = keyedState(key);
-  return (text, out, outOffset) => {
+  const hash = (text: string, out: Uint32Array, outOffset: number): void => {
     sipInput(keyed, input.placeText(text), state);
     hashWord(state[0]!, state[1]!, out, outOffset);
   };
+  const ofBytes: KeyedHash["ofBytes"] = (bytes, start, end, out, outOffset) => {
+    sipInput(keyed, input.placeBytes(bytes, start, end), state);
+    hashWord(state[0]!, state[1]!, out, outOffset);
+  };
+  return Object.assign(hash, { ofBytes });
+}
+
+export interface KeyedHash {
+  (text: string, out: Uint32Array, outOffset: number): void;
+  readonly ofBytes: (
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    out: Uint32Array,
+    outOffset: number,
+  ) => void;
 }

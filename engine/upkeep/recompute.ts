@@ -2,8 +2,8 @@ import { toBlocks } from "../hot/block.js";
 import { CellTable } from "../hot/cell-table.js";
 import type { Dictionaries } from "../hot/dictionaries.js";
 import { Fold } from "../hot/fold.js";
-import { OTHER_ID } from "../hot/interner.js";
-import type { EventBatch, EventLog, Position } from "../log.js";
+import { knownIds } from "../hot/known-ids.js";
+import type { EventLog, Position } from "../log.js";
 import type { Schema } from "../schema.js";
 import type { CellBlock } from "../store.js";
 
@@ -38,11 +38,4 @@ function tableAt(tables: Map<number, CellTable>, quarterMs: number, schema: Sche
   let table = tables.get(quarterMs);
   if (table === undefined) tables.set(quarterMs, (table = new CellTable(schema.maxArity)));
   return table;
-}
-
-/** Values that no dictionary took in were counted as `(other)`. */
-function knownIds({ values }: EventBatch, dictionaries: Dictionaries): Uint32Array[] {
-  return values.map((list, dimension) =>
-    Uint32Array.from([0, ...list.map((value) => dictionaries.find(dimension, value) ?? OTHER_ID)]),
-  );
 }

@@ -1,14 +1,11 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, symlinkSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { argsAt } from "../support/program.js";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const ROOT = new URL("../../", import.meta.url);
+const MAIN = argsAt("server/main", ROOT.href);
 
-/** Arguments for Node that start the program. */
-export const FROM_SOURCE: readonly string[] = ["--import", "tsx", `${ROOT}server/main.ts`];
-
-/** The program in a process of its own. */
+/** The program in a process of its own, with arguments of its own. */
 export class Process {
   readonly #child: ReturnType<typeof spawn>;
   readonly #ended: Promise<unknown>;
@@ -17,7 +14,11 @@ export class Process {
   constructor(args: readonly string[], settings: Readonly<Record<string, string>>) {
     const env: NodeJS.ProcessEnv = { PATH: process.env["PATH"], TIDEMARK_PORT: "0", TIDEMARK_LOG: "warn" };
     for (const [name, value] of Object.entries(settings)) env[`TIDEMARK_${name}`] = value;
-    this.#child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = spawn(process.execPath, [...MAIN, ...args], {
+      cwd: ROOT,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     this.#ended = once(this.#child, "exit");
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.setEncoding("utf8").on("data", (text: string) => (this.#output += text));
@@ -39,16 +40,4 @@ export class Process {
     this.#child.kill(signal);
     await this.#ended;
   }
-}
-
-/** Compiles the program; the arguments for Node that start it. */
-export function compileInto(output: string): string[] {
-  mkdirSync(output);
-  symlinkSync(`${ROOT}node_modules`, `${output}/node_modules`);
-  symlinkSync(`${ROOT}package.json`, `${output}/package.json`);
-  const tsc = `${ROOT}node_modules/typescript/bin/tsc`;
-  const args = [tsc, "-p", `${ROOT}.tsconfig.build.json`, "--outDir", output, "--sourceMap", "false"];
-  const { status, stdout } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: "utf8" });
-  if (status !== 0) throw new Error(`the program does not compile:\n${stdout}`);
-  return [`${output}/server/main.js`];
 }

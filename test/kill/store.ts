@@ -14,8 +14,6 @@ const SETTINGS = { ALLOWED_LATENESS: "0s", IDLE_AFTER: "0s", MAX_HOT_CELLS: "500
 
 export interface StoreOptions {
   readonly t: Test;
-  /** Arguments for Node that start the program. */
-  readonly program: readonly string[];
   readonly path: string;
   readonly next: () => Batch;
   readonly random: () => number;
@@ -24,16 +22,14 @@ export interface StoreOptions {
 /** One store, and what was sent to it. */
 export class Store {
   readonly #t: Test;
-  readonly #program: readonly string[];
   readonly #path: string;
   readonly #next: () => Batch;
   readonly #random: () => number;
   readonly #acknowledged: Batch[] = [];
   #unknown: Batch[] = [];
 
-  constructor({ t, program, path, next, random }: StoreOptions) {
+  constructor({ t, path, next, random }: StoreOptions) {
     this.#t = t;
-    this.#program = program;
     this.#path = path;
     this.#next = next;
     this.#random = random;
@@ -106,7 +102,7 @@ export class Store {
   }
 
   #start(args: readonly string[]): Process {
-    const started = new Process([...this.#program, ...args], { ...SETTINGS, DATA: this.#path });
+    const started = new Process(args, { ...SETTINGS, DATA: this.#path });
     this.#t.teardown(() => started.kill("SIGKILL"));
     return started;
   }

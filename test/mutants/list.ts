@@ -13,7 +13,7 @@ export interface Mutant {
   readonly caughtBy: keyof typeof COMMANDS;
 }
 
-/** Arguments for Node, with `--import tsx`; small runs of what `npm test` runs in full. */
+/** A program, with its arguments; small runs of what `npm test` runs in full. */
 export const COMMANDS = {
   simulate: { args: ["test/simulation/simulate.ts", "--seeds", "600", "--quick"], env: {} },
   promises: { args: ["test/simulation/faults.test.ts"], env: {} },

@@ -8,6 +8,7 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compileProject } from "../support/compile.js";
 import { COMMANDS, MUTANTS, type Mutant } from "./list.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -34,7 +35,10 @@ async function copyTree(): Promise<string> {
 async function run(copy: string, name: CommandName): Promise<Run> {
   const { args, env } = COMMANDS[name];
   const begun = performance.now();
-  const child = spawn(process.execPath, ["--import", "tsx", ...args], {
+  const compiled = await compileProject(copy);
+  const [script, ...rest] = args;
+  const program = join(compiled, script.replace(/\.ts$/, ".js"));
+  const child = spawn(process.execPath, ["--enable-source-maps", program, ...rest], {
     cwd: copy,
     env: { ...process.env, NODE_OPTIONS: "", ...env },
     // A group of its own, so that a command that hangs goes with its children.

@@ -1,6 +1,6 @@
-import { fork, spawn, spawnSync } from "node:child_process";
+import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,14 +8,19 @@ import type { Test } from "tap";
 import { LOSSES, type Step } from "./disk.js";
 import { Marks } from "./workload.js";
 import type { Assignment, Job, Outcome } from "./worker.js";
+import { argsAt, programAt } from "../support/program.js";
 import { mulberry32 } from "../support/random.js";
 
-const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const TRACE = fileURLToPath(new URL("trace.c", import.meta.url));
 
 export const hasCompiler = spawnSync("gcc", ["--version"]).status === 0 && process.platform === "linux";
 
 /** Images need no real disk: memory is faster. */
 const FAST = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+/** So many images take longer than the start of a process that checks them. */
+const WORTH_A_PROCESS = 40;
+/** A process that writes nothing for so long hangs. */
+const STILL_MS = 60_000;
 /** An image that hangs is a bad one. */
 const IMAGE_TIMEOUT_MS = 60_000;
 
@@ -37,14 +42,7 @@ function traceOf(root: string): string {
 export function compile(into: string): string {
   const library = join(into, "trace.so");
   const flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"];
-  const { status, stderr } = spawnSync("gcc", [
-    ...flags,
-    "-o",
-    library,
-    here("trace.c"),
-    "-ldl",
-    "-lpthread",
-  ]);
+  const { status, stderr } = spawnSync("gcc", [...flags, "-o", library, TRACE, "-ldl", "-lpthread"]);
   if (status !== 0) throw new Error(String(stderr));
   return library;
 }
@@ -57,12 +55,22 @@ export interface Run {
   readonly errors: string;
 }
 
-/** Runs child.ts (or another script beside it) under the trace. */
+function killWhenStill(child: ChildProcess, trace: string): NodeJS.Timeout {
+  const sizeOf = (): number => statSync(trace, { throwIfNoEntry: false })?.size ?? 0;
+  let last = 0;
+  return setInterval(() => {
+    const size = sizeOf();
+    if (size === last) child.kill("SIGKILL");
+    last = size;
+  }, STILL_MS);
+}
+
+/** Runs child (or another script beside it) under the trace. */
 export async function runTraced(
   library: string,
   root: string,
   args: readonly string[],
-  script = "child.ts",
+  script = "child",
 ): Promise<Run> {
   const trace = traceOf(root);
   const [mode, ...rest] = args as [string, ...string[]];
@@ -75,13 +83,15 @@ export async function runTraced(
     TRACE_FILE: trace,
     TRACE_ROOT: root,
   };
-  const child = spawn(process.execPath, ["--import", "tsx", here(script), mode, root, ...rest], {
+  const child = spawn(process.execPath, [...argsAt(script, import.meta.url), mode, root, ...rest], {
     env,
     stdio: ["ignore", "ignore", "pipe"],
   });
   let errors = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (errors += text));
+  const watch = killWhenStill(child, trace);
   const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  clearInterval(watch);
   return { trace, root, code, signal, errors };
 }
 
@@ -124,8 +134,8 @@ export interface Finding {
 export async function checkImages(
   options: Omit<Assignment, "jobs">,
   jobs: readonly Job[],
-  workers = Math.min(2, availableParallelism()),
 ): Promise<Finding[]> {
+  const workers = Math.min(2, availableParallelism(), Math.ceil(jobs.length / WORTH_A_PROCESS));
   const share = Math.ceil(jobs.length / workers);
   const findings = await Promise.all(
     Array.from({ length: workers }, async (_, i) => {
@@ -154,9 +164,9 @@ async function checkShare(options: Omit<Assignment, "jobs">, jobs: readonly Job[
 
 /** One process: the outcome of each image that it began; the last has no verdict when the process died of it. */
 async function checkUntilDeath(assignment: Assignment): Promise<{ outcomes: Outcome[]; death: string }> {
-  const execArgv = ["--import", "tsx"];
-  const worker = fork(here("worker.ts"), {
-    execArgv,
+  const { path, flags } = programAt("worker", import.meta.url);
+  const worker = fork(path, {
+    execArgv: [...flags],
     env: { ...process.env, NODE_OPTIONS: "" },
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });

@@ -142,7 +142,7 @@ async function retry(engine: Engine, sent: readonly Batch[], marks: Marks, seed:
 
 function countByBlog(engine: Engine): Map<string, number> {
   const metrics = ["views", "blogs_created"] as const;
-  const { results } = engine.query({ date_range: "all", dimensions: ["blog"], metrics, limit: 100_000 });
+  const { results } = engine.queryNow({ date_range: "all", dimensions: ["blog"], metrics, limit: 100_000 });
   return new Map(results.map(({ dimensions, metrics }) => [dimensions[0]!, metrics[0]! + metrics[1]!]));
 }
 

@@ -19,7 +19,11 @@ t.test("an address or method that is not there is a problem that says what is", 
   isProblem(t, await app.get(`/errors/${"x".repeat(500)}`), 414, "uri-too-long");
   for (const [path, allow] of [
     ["/v1/events", "POST"],
-    ["/v1/query", "POST"],
+    ["/v1/query", "POST, GET, HEAD"],
+    ["/v1/batch", "POST"],
+    ["/v1/peak", "POST, GET, HEAD"],
+    ["/v1/top", "GET, HEAD"],
+    ["/docs", "GET, HEAD"],
     ["/v1/schema", "GET, HEAD"],
     ["/v1/live", "GET, HEAD"],
     ["/healthz", "GET, HEAD"],
@@ -36,31 +40,47 @@ t.test("an address or method that is not there is a problem that says what is", 
   isProblem(t, await app.get("/v1/live"), 426, "upgrade-required");
 });
 
-t.test("every answer names itself, is not guessed at by browsers and is not cached", async (t) => {
-  const app = await startApp(t);
-  t.match((await app.get("/")).json, { name: "tidemark", version: /^\d/ });
-  t.match((await app.get("/healthz")).json, { status: "alive" });
-  t.match((await app.get("/readyz")).json, { status: "ready", position: 0 });
-  t.match((await app.get("/v1/schema")).json, {
-    dimensions: ["blog", "author", "country"],
-    subject: "blog",
-    limits: { bytes_per_query: 65_536 },
-  });
-  for (const path of ["/", "/v1/schema", "/nothing", "/v1/events"]) {
-    const { headers } = await app.get(path);
-    t.equal(headers["x-content-type-options"], "nosniff", path);
-    t.equal(headers["cache-control"], "no-store", path);
-    t.equal(headers["x-powered-by"], undefined);
-  }
-  for (const code of [...Object.keys(ERROR_CODES), ...Object.keys(HTTP_CODES)]) {
-    const { status, text } = await app.get(`/errors/${code}`);
-    t.equal(status, 200, code);
-    t.ok(text.startsWith(`${code}\n`));
-  }
-  for (const code of ["nope", "toString", "__proto__", "..%2f..%2fetc%2fpasswd", "%0d%0aSet-Cookie:%20a=b"]) {
-    isProblem(t, await app.get(`/errors/${code}`), 404, "not-found", code);
-  }
-});
+t.test(
+  "every answer names itself, is not guessed at by browsers and, but for what is asked by GET, not cached",
+  async (t) => {
+    const app = await startApp(t);
+    t.match((await app.get("/")).json, { name: "tidemark", version: /^\d/ });
+    t.match((await app.get("/healthz")).json, { status: "alive" });
+    t.match((await app.get("/readyz")).json, { status: "ready", position: 0 });
+    t.match((await app.get("/v1/schema")).json, {
+      dimensions: [{ name: "blog" }, { name: "author" }, { name: "country" }],
+      subject: "blog",
+      limits: { bytes_per_query: 262_144 },
+    });
+    for (const [path, cacheControl] of [
+      ["/", "no-store"],
+      ["/nothing", "no-store"],
+      ["/v1/events", "no-store"],
+      ["/v1/schema", "private, no-cache"],
+      ["/v1/top?range=today&by=blog", "private, no-cache"],
+      ["/docs", "private, no-cache"],
+    ] as const) {
+      const { headers } = await app.get(path);
+      t.equal(headers["x-content-type-options"], "nosniff", path);
+      t.equal(headers["cache-control"], cacheControl, path);
+      t.equal(headers["x-powered-by"], undefined);
+    }
+    for (const code of [...Object.keys(ERROR_CODES), ...Object.keys(HTTP_CODES)]) {
+      const { status, text } = await app.get(`/errors/${code}`);
+      t.equal(status, 200, code);
+      t.ok(text.startsWith(`${code}\n`));
+    }
+    for (const code of [
+      "nope",
+      "toString",
+      "__proto__",
+      "..%2f..%2fetc%2fpasswd",
+      "%0d%0aSet-Cookie:%20a=b",
+    ]) {
+      isProblem(t, await app.get(`/errors/${code}`), 404, "not-found", code);
+    }
+  },
+);
 
 t.test("queries: what is wrong is told with its place", async (t) => {
   const app = await startApp(t);
@@ -118,13 +138,15 @@ t.test("with a token, everything but the public addresses needs it, in the heade
     t.equal((await app.post(path, body, right)).status, { "/v1/events": 202, "/v1/query": 200 }[path] ?? 404);
   }
   isProblem(t, await app.post(`/v1/events?token=${TOKEN}`, GOOD), 401, "unauthorized");
-  isProblem(t, await app.get("/v1/schema"), 401, "unauthorized");
+  for (const path of ["/v1/schema", "/v1/top?range=today&by=blog", "/v1/query?q={}", "/openapi.json"]) {
+    isProblem(t, await app.get(path, { "if-none-match": "*" }), 401, "unauthorized", path);
+  }
   t.equal(
     (await app.get("/v1/schema", { authorization: `bearer  ${TOKEN}` })).status,
     200,
     "the scheme has no case",
   );
-  for (const path of ["/", "/healthz", "/readyz", "/errors/internal"])
+  for (const path of ["/", "/healthz", "/readyz", "/errors/internal", "/docs", "/docs/docs.js"])
     t.equal((await app.get(path)).status, 200, path);
   isProblem(
     t,

@@ -215,7 +215,7 @@ t.test("what the server prints to do next works as printed, and is there after a
   t.match(server.output, /SIGINT: finishing .*\nClosed\.\n$/);
   client.close();
   const again = await startServer({ storage: data });
-  t.same(again.engine.query(JSON.parse(VIEWS) as never).results[0]?.metrics, [1]);
+  t.same((await again.engine.query(JSON.parse(VIEWS) as never)).results[0]?.metrics, [1]);
   await again.close();
 });
 
@@ -276,7 +276,7 @@ t.test("a store is backed up under a server, verified, restored, damaged, and re
   t.match(await run("restore", "--from", copy, "--data", restored), { code: 0, output: /up to record 1\./ });
   const views = async (path: string): Promise<unknown> => {
     const again = await startServer({ storage: path });
-    const { results } = again.engine.query(JSON.parse(VIEWS) as never);
+    const { results } = await again.engine.query(JSON.parse(VIEWS) as never);
     await again.close();
     return results[0]?.metrics;
   };
@@ -334,7 +334,7 @@ t.test(
     await Promise.all(senders);
     t.equal(await server.ended, 0);
     const again = await startServer({ storage: data });
-    const [views = 0] = again.engine.query(JSON.parse(VIEWS) as never).results[0]?.metrics ?? [];
+    const [views = 0] = (await again.engine.query(JSON.parse(VIEWS) as never)).results[0]?.metrics ?? [];
     t.ok(
       views !== null && views >= acknowledged && views <= acknowledged + unknown,
       `${acknowledged} acknowledged, ${views} found, ${unknown} unknown, ${refusals} refused`,
@@ -361,7 +361,7 @@ t.test("a second signal ends the process at once, with 2, and what was acknowled
   t.match(server.output, /SIGTERM again/);
   client.close();
   const again = await startServer({ storage: data });
-  t.same(again.engine.query(JSON.parse(VIEWS) as never).results[0]?.metrics, [1]);
+  t.same((await again.engine.query(JSON.parse(VIEWS) as never)).results[0]?.metrics, [1]);
   await again.close();
 });
 

@@ -64,7 +64,7 @@ function checkNearest(engine: Engine, oracle: Oracle, ask: Ask, refusal: Tidemar
 }
 
 function answerOf(engine: Engine, ask: Ask): Map<string, Numbers> | TidemarkError {
-  const answer = tried(() => engine.query(queryOf(ask)));
+  const answer = tried(() => engine.queryNow(queryOf(ask)));
   if (answer instanceof TidemarkError) return answer;
   const { results, meta } = answer;
   equal(meta.rows_left_off, 0, "rows left off");

@@ -48,7 +48,7 @@ async function stateOf(promise: Promise<unknown>): Promise<string> {
 }
 
 function viewsOf(world: World): number {
-  return world.engine.query({ date_range: "all", metrics: ["views"] }).results[0]?.metrics[0] ?? 0;
+  return world.engine.queryNow({ date_range: "all", metrics: ["views"] }).results[0]?.metrics[0] ?? 0;
 }
 
 t.test(
@@ -308,7 +308,7 @@ t.test("closing refuses what is new, finishes what is under way, and ends the li
   t.equal(world.engine.close() instanceof Promise, true);
   await t.rejects(world.post([view()], {}), { code: "not-ready" });
   await t.rejects(world.engine.checkpoint(), { code: "not-ready" });
-  t.throws(() => world.engine.query({ date_range: "all" }), { code: "not-ready" });
+  t.throws(() => world.engine.queryNow({ date_range: "all" }), { code: "not-ready" });
   t.equal(await stateOf(closed), "pending");
   world.gate.log.release();
   t.match(await underWay, { accepted: 1, durable: true });

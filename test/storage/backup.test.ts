@@ -10,7 +10,8 @@ import { all, codeOf, errorOf, newPath, startChild, writtenStore } from "./suppo
 /** Backups made while a store is written to. */
 const BACKUPS = Number(process.env["TIDEMARK_BACKUPS"] ?? 4);
 
-t.setTimeout(60_000 + BACKUPS * 10_000);
+/** For machines that do much else at once. */
+t.setTimeout(600_000 + BACKUPS * 10_000);
 
 t.test("a backup holds all of a store, compact or not, and becomes a store again", async (t) => {
   const path = await writtenStore(t);

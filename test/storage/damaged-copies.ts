@@ -7,7 +7,6 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { createEngine } from "../../engine/index.js";
 import { Environment } from "../../storage/environment.js";
 import { LmdbLog } from "../../storage/lmdb-log.js";
@@ -15,9 +14,10 @@ import { LmdbStore } from "../../storage/lmdb-store.js";
 import { openLmdb } from "../../storage/lmdb.js";
 import { WriteQueue } from "../../storage/write-queue.js";
 import { Clock } from "../support/clock.js";
+import { argsAt } from "../support/program.js";
 import { answersOf, HOME_ZONE, NOW, pumped } from "./damaged-worker.js";
 
-const WORKER = fileURLToPath(new URL("damaged-worker.ts", import.meta.url));
+const WORKER = argsAt("damaged-worker", import.meta.url);
 const HOUR = 3_600_000;
 const HOURS = 80;
 const PAGE = 4096;
@@ -171,7 +171,7 @@ export class Host {
 
   #start(): void {
     const env = { ...process.env, NODE_OPTIONS: "", TIDEMARK_TRUTH: this.#truth };
-    this.#child = spawn(process.execPath, ["--import", "tsx", WORKER], {
+    this.#child = spawn(process.execPath, WORKER, {
       env,
       stdio: ["pipe", "pipe", "pipe"],
     });

@@ -3,12 +3,12 @@ import { once } from "node:events";
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t from "tap";
 import { logKey } from "../../storage/keys.js";
 import { openLmdb } from "../../storage/lmdb.js";
 import { Room } from "../../storage/room.js";
 import { needs } from "../support/env.js";
+import { argsAt } from "../support/program.js";
 import { checkGeneration, generationCommit, record } from "./samples.js";
 import { all, codeOf, errorOf, newPath } from "./support.js";
 
@@ -18,7 +18,9 @@ const CYCLES = Number(process.env["TIDEMARK_FULL_CYCLES"] ?? 3);
 const KILLS = Math.ceil(CYCLES / 3);
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
-const WORKER = fileURLToPath(new URL("full-worker.ts", import.meta.url));
+const WORKER = argsAt("full-worker", import.meta.url)
+  .map((arg) => `"${arg}"`)
+  .join(" ");
 const mount = await mkdtemp(join(tmpdir(), "tidemark-full-"));
 t.teardown(() => rm(mount, { recursive: true, force: true }));
 
@@ -27,7 +29,7 @@ t.comment(`TIDEMARK_SEED=${SEED} TIDEMARK_FULL_CYCLES=${CYCLES}`);
 
 /** A shell script on a disk of 8 MB that is gone with it; `worker MODE …` runs the worker there. */
 function onSmallDisk(script: string): { command: string; args: string[] } {
-  const worker = `worker() { mode=$1; shift; "$NODE" --import tsx "${WORKER}" "$mode" "${join(mount, "store")}" "$@"; }`;
+  const worker = `worker() { mode=$1; shift; "$NODE" ${WORKER} "$mode" "${join(mount, "store")}" "$@"; }`;
   return {
     command: "unshare",
     args: ["-rm", "sh", "-c", `mount -t tmpfs -o size=8m tmpfs "${mount}" && ${worker}; ${script}`],

@@ -51,7 +51,7 @@ function checkAnswers(
 ): void {
   t.match(engine.stats(), { position, watermarkMs }, when);
   for (const { query, results } of answers) {
-    const found = engine.query({ ...query, limit: 100_000 }).results;
+    const found = engine.queryNow({ ...query, limit: 100_000 }).results;
     t.same(found, results, `${JSON.stringify(query)} ${when}`);
   }
 }
@@ -88,7 +88,7 @@ for (const name of stores) {
     });
     t.match((await verifyDirectory(path)).verified, { damagedRecords: 0, refusal: undefined });
     const { engine: again } = await opened(path, expected);
-    const [{ metrics: views } = { metrics: [0] }] = again.query({
+    const [{ metrics: views } = { metrics: [0] }] = again.queryNow({
       date_range: "all",
       metrics: ["views"],
     }).results;

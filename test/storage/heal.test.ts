@@ -91,8 +91,8 @@ t.test("a damaged bucket that a question comes upon refuses it once, and is made
   await damage(path, (number) => number % 3 === 0);
   const engine = await opened(path, "never");
   const ask = (): unknown => {
-    engine.query({ date_range: "all", metrics: ["views"], dimensions: ["time:hour"] });
-    return engine.query({ date_range: "all", metrics: ["views"] });
+    engine.queryNow({ date_range: "all", metrics: ["views"], dimensions: ["time:hour"] });
+    return engine.queryNow({ date_range: "all", metrics: ["views"] });
   };
   let refused = 0;
   for (;;) {
@@ -107,7 +107,7 @@ t.test("a damaged bucket that a question comes upon refuses it once, and is made
     }
   }
   t.ok(refused > 0);
-  const { total } = engine.query({ date_range: "all", metrics: ["views"], include: { total: true } });
+  const { total } = engine.queryNow({ date_range: "all", metrics: ["views"], include: { total: true } });
   t.same(total?.metrics, [VIEWS]);
   const { repaired } = await engine.reconcile({ repair: true });
   t.ok(repaired > 0, "what no question came upon");
@@ -122,13 +122,13 @@ t.test(
     await damage(path, (_, key) => key[2] === QUARTER);
     const engine = await opened(path, "always");
     await until(() => engine.stats().commits > 0);
-    const hours = engine.query({ date_range: RANGE, metrics: ["views"], dimensions: ["time:hour"] });
+    const hours = engine.queryNow({ date_range: RANGE, metrics: ["views"], dimensions: ["time:hour"] });
     t.equal(hours.meta.incomplete, undefined);
     t.equal(
       hours.results.reduce((sum, { metrics }) => sum + metrics[0]!, 0),
       VIEWS,
     );
-    const quarters = engine.query({ date_range: RANGE, metrics: ["views"], dimensions: ["time:quarter"] });
+    const quarters = engine.queryNow({ date_range: RANGE, metrics: ["views"], dimensions: ["time:quarter"] });
     t.ok(quarters.meta.incomplete!.length > 0);
     t.match(quarters.meta.warnings, [/Damage took events/]);
     // A bucket that is whole is not "repaired" from what is left of its parts.
@@ -148,14 +148,14 @@ t.test(
     const engine = await opened(path, "always");
     await until(() => engine.stats().commits > 0);
     const ask = { date_range: RANGE, metrics: ["views"] } as const;
-    const { meta } = engine.query(ask);
+    const { meta } = engine.queryNow(ask);
     t.ok(meta.incomplete!.length > 0, "days made of what is left of hours lack what those lack");
     t.match(meta.warnings, [/Damage took events/]);
     t.ok(engine.storage().incomplete.length > 0);
-    t.equal(engine.query({ date_range: "today", metrics: ["views"] }).meta.incomplete, undefined);
+    t.equal(engine.queryNow({ date_range: "today", metrics: ["views"] }).meta.incomplete, undefined);
     await engine.close();
     const again = await opened(path, "always");
-    t.same(again.query(ask).meta.incomplete, meta.incomplete, "it is kept");
+    t.same(again.queryNow(ask).meta.incomplete, meta.incomplete, "it is kept");
     await again.close();
   },
 );

@@ -5,7 +5,7 @@ import { readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import type { Storage } from "../../engine/store.js";
-import { BlockCache } from "../../storage/block-cache.js";
+import { BlockCache, CachedBucket } from "../../storage/block-cache.js";
 import { encodeFormat } from "../../storage/format.js";
 import { metaKey } from "../../storage/keys.js";
 import { openLmdb } from "../../storage/lmdb.js";
@@ -153,33 +153,42 @@ t.test(
   },
 );
 
-t.test("the block cache keeps to its bytes and forgets the bucket longest unused", async (t) => {
-  const cache = new BlockCache(10_000);
-  const small = block(
-    0,
-    Array.from({ length: 20 }, (_, i) => [i]),
-  );
-  for (const name of ["a", "b", "c"]) cache.add(name, small);
-  t.equal(cache.get("a", 0), small);
-  t.equal(cache.get("a", 1), undefined);
-  for (let i = 0; i < 3; i++) cache.add(`more-${i}`, small);
-  t.ok(cache.sizeBytes <= 10_000);
-  t.equal(cache.get("a", 0), small, "used since");
-  t.equal(cache.get("b", 0), undefined);
-  cache.add(
-    "large",
-    block(
-      0,
-      Array.from({ length: 2000 }, (_, i) => [i]),
-    ),
-  );
-  t.equal(cache.get("large", 0), undefined, "larger than all of it");
-  for (const name of ["a", "c", "more-0", "more-1", "more-2"]) cache.remove(name);
+t.test("the block cache keeps to its bytes and forgets a bucket long unused", async (t) => {
+  const cache = new BlockCache(20_000);
+  const add = (start: number, rows: number): CachedBucket => {
+    const cached = new CachedBucket(hour(start), { revision: 0, position: 1, blocks: [] });
+    cache.add(cached);
+    cache.keepBlock(
+      cached,
+      block(
+        0,
+        Array.from({ length: rows }, (_, i) => [i]),
+      ),
+    );
+    return cached;
+  };
+  const first = [0, 1, 2].map((start) => add(start, 20));
+  t.equal(cache.get(hour(0)), first[0]);
+  t.ok(cache.get(hour(0))?.block(0));
+  t.equal(cache.get(hour(0))?.block(1), undefined);
+  for (let i = 0; i < 40; i++) {
+    add(10 + i, 20);
+    t.ok(cache.get(hour(0)), "used all the time");
+    t.ok(cache.sizeBytes <= 20_000);
+  }
+  t.equal(cache.get(hour(1)), undefined);
+  const large = add(100, 2000);
+  t.equal(cache.get(hour(100)), large, "its head is kept");
+  t.equal(large.block(0), undefined, "larger than all of it");
+  cache.remove(hour(0));
+  cache.keepBlock(first[0]!, block(1, [[1]]));
+  t.equal(first[0]!.block(1), undefined, "of a bucket that was forgotten nothing is kept");
+  for (let start = 0; start <= 100; start++) cache.remove(hour(start));
   t.equal(cache.sizeBytes, 0);
   const path = await newPath(t);
   const storage = await openLmdb(path, { cacheBytes: 0 });
-  await storage.store.commit(commit(1, { buckets: [bucket(hour(1), [small])] }));
-  assert.deepEqual(storage.store.block(hour(1), 0), small);
+  await storage.store.commit(commit(1, { buckets: [bucket(hour(1), [block(0, [[1]])])] }));
+  assert.deepEqual(storage.store.block(hour(1), 0), block(0, [[1]]));
   t.not(storage.store.block(hour(1), 0), storage.store.block(hour(1), 0), "nothing is kept");
   await storage.close();
 });

@@ -3,15 +3,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { open as openRaw } from "lmdb";
 import type { Test } from "tap";
 import { TidemarkError } from "../../engine/errors.js";
 import type { LogEntry } from "../../engine/log.js";
 import { openLmdb } from "../../storage/lmdb.js";
+import { argsAt } from "../support/program.js";
 import { generationCommit, record } from "./samples.js";
 
-const CHILD = fileURLToPath(new URL("child.ts", import.meta.url));
+const CHILD = argsAt("child", import.meta.url);
 
 /** A path for a store, in a directory that goes with the test. */
 export async function newPath(t: Test): Promise<string> {
@@ -65,7 +65,7 @@ export interface Child {
 }
 
 export function startChild(mode: string, directory: string, wrapper: readonly string[] = []): Child {
-  const [command, ...args] = [...wrapper, process.execPath, "--import", "tsx", CHILD, mode, directory];
+  const [command, ...args] = [...wrapper, process.execPath, ...CHILD, mode, directory];
   // What tap puts there is for the tests themselves.
   const env = { ...process.env, NODE_OPTIONS: "" };
   const child = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"] });

@@ -4,10 +4,13 @@ import { Buckets } from "../../../engine/hot/buckets.js";
 import { Dictionaries } from "../../../engine/hot/dictionaries.js";
 import { Fold } from "../../../engine/hot/fold.js";
 import { OTHER_NAME } from "../../../engine/hot/interner.js";
-import { runQuery } from "../../../engine/query/index.js";
+import { Questions, runQuery } from "../../../engine/query/index.js";
 import { defineSchema, type Schema, type SchemaConfig } from "../../../engine/schema.js";
 import type { QueryResult } from "../../../engine/api.js";
 import { openMemory } from "../../../storage/memory.js";
+import type { Seen } from "./naive.js";
+
+export const MAX_LATENESS_MS = 30 * 86_400_000;
 
 /** An event as a test thinks of it; every member but `ts` and `blog` may be missing. */
 export interface Happening {
@@ -32,17 +35,20 @@ export class World {
   readonly happenings: Happening[] = [];
   /** Those of their quarter came after it was sealed. */
   readonly late: Happening[] = [];
+  /** What happened, as answers show it. */
+  readonly seen: Seen[] = [];
   now = 0;
   watermarkMs = Number.NEGATIVE_INFINITY;
   sealedUntil = Number.NEGATIVE_INFINITY;
   readonly homeZones: readonly string[];
   readonly #fold: Fold;
+  readonly #memory = openMemory();
   #position = 0;
 
   constructor({ homeZones = [], schema, maxValues = 1_000_000 }: WorldOptions = {}) {
     this.schema = defineSchema(schema);
     this.homeZones = homeZones;
-    const { store } = openMemory();
+    const { store } = this.#memory;
     const calendars = ["UTC", ...homeZones].map((name) => getZone(name));
     this.buckets = new Buckets(
       this.schema,
@@ -70,6 +76,7 @@ export class World {
     this.buckets.folded(position, batch.count);
     this.happenings.push(...happenings);
     for (const each of happenings) {
+      this.seen.push(this.#show(each));
       if (Math.floor(each.ts / QUARTER_MS) * QUARTER_MS + QUARTER_MS <= this.sealedUntil)
         this.late.push(each);
       this.watermarkMs = Math.max(this.watermarkMs, each.ts);
@@ -91,6 +98,19 @@ export class World {
     this.sealedUntil = this.buckets.sealedUntil("UTC");
   }
 
+  /** Gives up what begins before these instants, by tier such as "UTC quarter". */
+  async retain(reach: Readonly<Record<string, number>>): Promise<void> {
+    await this.buckets.commit({
+      include: () => false,
+      sealUntil: this.sealedUntil,
+      watermark: this.watermarkMs,
+      dedupeFrom: 0,
+      now: this.now,
+      amendments: { reach },
+      pause: () => Promise.resolve(),
+    });
+  }
+
   query(input: unknown): QueryResult {
     const { schema, now, watermarkMs } = this;
     return runQuery(this.buckets, input, {
@@ -99,6 +119,34 @@ export class World {
       watermarkMs,
       defaultZone: this.homeZones[0] ?? "UTC",
     });
+  }
+
+  /** All that an engine remembers of answers, over these buckets. */
+  questions(maxCacheBytes = 1 << 24): Questions {
+    return new Questions({
+      schema: this.schema,
+      buckets: this.buckets,
+      log: this.#memory.log,
+      defaultZone: this.homeZones[0] ?? "UTC",
+      moment: () => ({ now: this.now, watermarkMs: this.watermarkMs }),
+      stopwatch: () => performance.now(),
+      pause: () => Promise.resolve(),
+      watched: (answer) => answer(),
+      maxCacheBytes,
+      maxLatenessMs: MAX_LATENESS_MS,
+      epoch: "test",
+    });
+  }
+
+  #show({ ts, created = false, viewer, blog, author, country }: Happening): Seen {
+    const given = { blog, author, country };
+    const names = this.schema.dimensions as readonly (keyof typeof given)[];
+    return {
+      ts,
+      created,
+      viewer: viewer === "" ? undefined : viewer,
+      values: Object.fromEntries(names.map((name) => [name, this.shown(name, given[name])])),
+    };
   }
 
   /** What a value is called in answers: those beyond the limit share one name. */

@@ -17,6 +17,12 @@ export interface TestApp {
   /** Posts a body as JSON unless the headers say otherwise. */
   post(path: string, body: string | Uint8Array | Readable, headers?: Record<string, string>): Promise<Answer>;
   get(path: string, headers?: Record<string, string>): Promise<Answer>;
+  send(method: string, path: string, headers?: Record<string, string>): Promise<Answer>;
+}
+
+export interface TestAppOptions extends Partial<AppOptions> {
+  /** Is told the address of every route. */
+  readonly onRoute?: (url: string) => void;
 }
 
 export async function testEngine(): Promise<Engine> {
@@ -31,6 +37,11 @@ export function withEngine(inner: Engine, others: Partial<Engine>): Engine {
     ingestBytes: (body, format, options) => inner.ingestBytes(body, format, options),
     ingestBatch: (batch, options) => inner.ingestBatch(batch, options),
     query: (query) => inner.query(query),
+    queryNow: (query) => inner.queryNow(query),
+    peak: (input) => inner.peak(input),
+    overlap: (input) => inner.overlap(input),
+    batch: (questions) => inner.batch(questions),
+    freshness: (answer) => inner.freshness(answer),
     live$: (query) => inner.live$(query),
     stats: () => inner.stats(),
     checkpoint: () => inner.checkpoint(),
@@ -46,9 +57,10 @@ export function withEngine(inner: Engine, others: Partial<Engine>): Engine {
 }
 
 /** A listening server with a fresh engine in memory; both are closed with the test. */
-export async function startApp(t: Test, options: Partial<AppOptions> = {}): Promise<TestApp> {
+export async function startApp(t: Test, { onRoute, ...options }: TestAppOptions = {}): Promise<TestApp> {
   const engine = options.engine ?? (await testEngine());
   const app = buildApp({ ...options, engine });
+  if (onRoute !== undefined) app.addHook("onRoute", ({ url }) => onRoute(url));
   const url = await app.listen({ port: 0, host: "127.0.0.1" });
   const client = new Client(url);
   t.teardown(async () => {
@@ -65,6 +77,7 @@ export async function startApp(t: Test, options: Partial<AppOptions> = {}): Prom
     post: (path, body, headers = {}) =>
       client.send("POST", path, { "content-type": "application/json", ...headers }, body),
     get: (path, headers = {}) => client.send("GET", path, headers),
+    send: (method, path, headers = {}) => client.send(method, path, headers),
   };
 }
 

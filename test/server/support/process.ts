@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
+import { argsAt } from "../../support/program.js";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const ROOT = new URL("../../../", import.meta.url);
 
 /** A TypeScript program of this project in a process of its own, with what it printed. */
 export class Program {
@@ -36,7 +36,8 @@ export class Program {
     args: readonly string[] = [],
     env: Readonly<Record<string, string>> = {},
   ): Program {
-    return new Program(t, ["--import", "tsx", file, ...args], env);
+    const program = argsAt(file.replace(/\.ts$/, ""), ROOT.href);
+    return new Program(t, [...program, ...args], env);
   }
 
   /** What it printed that fits. Throws, with all that it printed, when it ends without. */

@@ -1,0 +1,113 @@
+import type { QueryResult } from "../api.js";
+
+/** What an answer was worked out from: as long as nothing of it changes, the answer stands. */
+export interface Basis {
+  /** Ranges of event time whose events are in the answer, half-open, ms. */
+  readonly ranges: readonly (readonly [fromMs: number, toMs: number])[];
+  /** `Touched.version` when it was worked out. */
+  readonly version: number;
+  /** Up to where buckets were sealed then, ms; undefined where all rows were, so that sealing changes nothing. */
+  readonly sealedUntil: number | undefined;
+  /** When the clock or the watermark reach this, a row's state changes, ms. */
+  readonly steadyUntil: number;
+  /** The engine's clock then, ms. */
+  readonly at: number;
+}
+
+/** How things stand when an answer is asked for again. */
+export interface Standing {
+  readonly now: number;
+  readonly watermarkMs: number;
+  readonly sealedUntil: number;
+  /** The last touch of a range. */
+  lastTouched(fromMs: number, toMs: number): number;
+}
+
+interface Kept {
+  readonly answer: QueryResult;
+  readonly basis: Basis;
+  readonly sizeBytes: number;
+}
+
+/** An open range's answer may say a watermark and a clock that are so old, ms. */
+const OPEN_TTL_MS = 5000;
+
+/** Of an entry, of a row and of a value: rough, measured on heaps of rows with short names. */
+const ENTRY_BYTES = 2000;
+const ROW_BYTES = 300;
+const VALUE_BYTES = 60;
+
+/** Answers by question, the least recently used given up first. An answer that no longer stands is never given. */
+export class AnswerCache {
+  readonly #maxBytes: number;
+  /** In order of use. */
+  readonly #kept = new Map<string, Kept>();
+  #sizeBytes = 0;
+  hits = 0;
+  misses = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get entries(): number {
+    return this.#kept.size;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  get(key: string, standing: Standing): QueryResult | undefined {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return this.#missed();
+    this.#kept.delete(key);
+    if (!stands(kept.basis, standing)) {
+      this.#sizeBytes -= kept.sizeBytes;
+      return this.#missed();
+    }
+    this.#kept.set(key, kept);
+    this.hits++;
+    return kept.answer;
+  }
+
+  put(key: string, answer: QueryResult, basis: Basis): void {
+    const sizeBytes = sizeOf(answer) + 2 * key.length;
+    // One answer that would push out most others is not worth it.
+    if (sizeBytes > this.#maxBytes / 4) return;
+    const before = this.#kept.get(key);
+    if (before !== undefined) this.#drop(key, before);
+    this.#kept.set(key, { answer, basis, sizeBytes });
+    this.#sizeBytes += sizeBytes;
+    for (const [oldest, kept] of this.#kept) {
+      if (this.#sizeBytes <= this.#maxBytes) break;
+      this.#drop(oldest, kept);
+    }
+  }
+
+  #drop(key: string, { sizeBytes }: Kept): void {
+    this.#kept.delete(key);
+    this.#sizeBytes -= sizeBytes;
+  }
+
+  #missed(): undefined {
+    this.misses++;
+    return undefined;
+  }
+}
+
+function stands(basis: Basis, standing: Standing): boolean {
+  const { now, watermarkMs, sealedUntil } = standing;
+  if (basis.sealedUntil !== undefined) {
+    if (basis.sealedUntil !== sealedUntil || now - basis.at > OPEN_TTL_MS) return false;
+    if (Math.min(now, watermarkMs) >= basis.steadyUntil) return false;
+  }
+  return basis.ranges.every(([fromMs, toMs]) => standing.lastTouched(fromMs, toMs) <= basis.version);
+}
+
+function sizeOf({ results }: QueryResult): number {
+  const [row] = results;
+  if (row === undefined) return ENTRY_BYTES;
+  const values = row.dimensions.length + row.metrics.length * (row.compare === undefined ? 1 : 2);
+  return ENTRY_BYTES + results.length * (ROW_BYTES + values * VALUE_BYTES);
+}

@@ -1,0 +1,322 @@
+import type {
+  Answer,
+  AnswerError,
+  BatchResult,
+  Freshness,
+  OverlapResult,
+  PeakResult,
+  Question,
+  QueryResult,
+} from "../api.js";
+import { CALENDAR_START_MS } from "../calendar/index.js";
+import { TidemarkError, type ErrorCode } from "../errors.js";
+import type { Buckets } from "../hot/buckets.js";
+import type { Schema } from "../schema.js";
+import { UTC_CALENDAR } from "../store.js";
+import { AnswerCache, type Basis, type Standing } from "./cache.js";
+import { compute, plansFor, prepareQuery, type Explain, type Plans, type PreparedQuery } from "./execute.js";
+import { looksAtThePast } from "./frame.js";
+import { overlapOf } from "./overlap.js";
+import { Pages } from "./pages.js";
+import { checkMembers, parseCursor } from "./parse.js";
+import { peakOf } from "./peak-answer.js";
+import { invalidQuery, jsonOf, listed } from "./problem.js";
+import { SealedParts } from "./parts.js";
+import { answerFromRaw, prepareRaw, type RawGround } from "./raw.js";
+import type { Moment, ParsedQuery } from "./types.js";
+
+export const MAX_BATCH_QUESTIONS = 64;
+/** Queries whose reading is remembered: what a dashboard asks again and again. */
+const MAX_PREPARED = 500;
+/** Questions that go through raw events at once; more would only wait for each other. */
+const MAX_RAW = 2;
+const RAW_RETRY_S = 5;
+
+/** Deeper than any question that is answered. */
+const MAX_KEY_DEPTH = 64;
+
+/** Of the memory for what is kept: this much for sealed parts, which spare more than they take. */
+const PARTS_SHARE = 0.75;
+
+/** What buckets cannot tell, but raw events perhaps can. */
+const ONLY_RAW: ReadonlySet<ErrorCode> = new Set(["dimension-set-not-materialised", "range-not-aligned"]);
+
+const KINDS = ["query", "peak", "overlap"] as const;
+
+export interface QuestionGround extends RawGround {
+  readonly schema: Schema;
+  readonly buckets: Buckets;
+  /** IANA name, for questions that name none. */
+  readonly defaultZone: string;
+  readonly moment: () => Moment;
+  /** ms from any start. */
+  readonly stopwatch: () => number;
+  readonly maxCacheBytes: number;
+  /** Older events are refused, ms. */
+  readonly maxLatenessMs: number;
+  /** What tells this run of the engine from another one. */
+  readonly epoch: string;
+  /** What `answer` returns; damage that it comes upon is told. */
+  readonly watched: <T>(answer: () => T) => T;
+}
+
+/** Everything that may be asked of one state of the buckets, and what is remembered of earlier answers. */
+export class Questions {
+  readonly cache: AnswerCache;
+  readonly #ground: QuestionGround;
+  readonly #parts: SealedParts;
+  readonly #pages: Pages;
+  readonly #prepared = new Map<string, PreparedQuery>();
+  readonly #freshness = new WeakMap<Answer, Freshness>();
+  #answers = 0;
+  #raw = 0;
+
+  constructor(ground: QuestionGround) {
+    this.#ground = ground;
+    this.cache = new AnswerCache(ground.maxCacheBytes * (1 - PARTS_SHARE));
+    this.#parts = new SealedParts(ground.maxCacheBytes * PARTS_SHARE);
+    this.#pages = new Pages(ground.epoch);
+  }
+
+  /** From buckets and in this turn; `prepareQuery`'s and `execute`'s errors. */
+  queryNow(input: unknown): QueryResult {
+    if (isRaw(input)) throw invalidQuery("Raw events take time: ask with query().", "/source");
+    const key = keyOf(input);
+    const prepared = this.#prepare(input, key);
+    const { query } = prepared;
+    const moment = this.#ground.moment();
+    const plans = plansFor(prepared, this.#ground.buckets, moment);
+    if (key === undefined) return compute(prepared, this.#ground.buckets, moment).page(0, query.limit);
+    const cursor = cursorOf(input);
+    if (cursor !== undefined) return this.#page(prepared, key, cursor, moment);
+    const place = `${key} ${placeOf(plans)}`;
+    const kept = this.cache.get(place, this.#standing(moment));
+    if (kept !== undefined) return query.include.explain ? this.#asHit(kept) : kept;
+    const answer = this.#compute(prepared, key, moment);
+    if (movesByItself(query, plans, moment)) return answer;
+    this.cache.put(place, answer, this.#basis(query, plans, moment));
+    this.#freshness.set(answer, this.#freshnessOf(plans, moment));
+    return answer;
+  }
+
+  /** As `queryNow`; raw events are gone through where only they can tell, or where they are asked for. */
+  query(input: unknown): QueryResult | Promise<QueryResult> {
+    let refusal: unknown;
+    if (!isRaw(input)) {
+      try {
+        return this.queryNow(input);
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || !ONLY_RAW.has(error.code) || !mayBeRaw(input)) throw error;
+        refusal = error;
+      }
+    }
+    return this.#fromRaw(input, refusal);
+  }
+
+  peak(input: unknown): PeakResult {
+    return peakOf(input, this.#ground, this.#ground.moment());
+  }
+
+  overlap(input: unknown): OverlapResult {
+    return overlapOf(input, this.#ground, this.#ground.moment());
+  }
+
+  /** All of one state: what is not answered in this turn reads the log up to where it is now. */
+  async batch(questions: readonly Question[]): Promise<BatchResult> {
+    if (!Array.isArray(questions) || questions.length === 0 || questions.length > MAX_BATCH_QUESTIONS) {
+      throw invalidQuery(`A batch is a list of 1 to ${MAX_BATCH_QUESTIONS} questions.`, "/queries");
+    }
+    const seq = this.#ground.buckets.position;
+    const answers = Array.from(questions as readonly unknown[], async (each) =>
+      this.#ground.watched(() => this.#one(each)),
+    );
+    const settled = await Promise.allSettled(answers);
+    return {
+      answers: settled.map((each) => (each.status === "fulfilled" ? each.value : failed(each.reason))),
+      seq,
+    };
+  }
+
+  freshness(answer: Answer): Freshness | undefined {
+    return this.#freshness.get(answer);
+  }
+
+  #one(question: unknown): Answer | Promise<Answer> {
+    checkMembers(question, KINDS, "", "A question of a batch");
+    const entries = Object.entries(question) as [(typeof KINDS)[number], unknown][];
+    const [kind, input] = entries[0] ?? ["query", undefined];
+    if (entries.length !== 1) {
+      throw invalidQuery(`A question of a batch has one member: ${listed(KINDS, "or")}.`, "");
+    }
+    return this[kind](input);
+  }
+
+  #prepare(input: unknown, key: string | undefined): PreparedQuery {
+    const known = key === undefined ? undefined : this.#prepared.get(key);
+    if (known !== undefined) return known;
+    const prepared = prepareQuery(input, this.#ground);
+    if (key === undefined) return prepared;
+    this.#prepared.set(key, prepared);
+    if (this.#prepared.size > MAX_PREPARED) this.#prepared.delete(this.#prepared.keys().next().value!);
+    return prepared;
+  }
+
+  #compute(prepared: PreparedQuery, question: string, moment: Moment): QueryResult {
+    const { stopwatch, buckets } = this.#ground;
+    const started = stopwatch();
+    const computed = compute(prepared, buckets, moment, { parts: this.#parts, question });
+    return computed.page(0, prepared.query.limit, () => ({ cache: "miss", ms: stopwatch() - started }));
+  }
+
+  #page(
+    prepared: PreparedQuery,
+    key: string,
+    cursor: string | null,
+    { now, watermarkMs }: Moment,
+  ): QueryResult {
+    const { limit } = prepared.query;
+    const page =
+      cursor === null
+        ? this.#pages.open(key, compute(prepared, this.#ground.buckets, { now, watermarkMs }), now)
+        : this.#pages.next(key, cursor, now);
+    return page.computed.page(page.offset, limit, undefined, page.cursor(page.offset + limit));
+  }
+
+  async #fromRaw(input: unknown, refusal: unknown): Promise<QueryResult> {
+    const prepared = prepareRaw(input, this.#ground);
+    if (prepared.query.cursor !== undefined) {
+      throw invalidQuery("Answers from raw events have no pages: leave cursor out.", "/cursor");
+    }
+    if (this.#raw >= MAX_RAW) {
+      throw new TidemarkError("overloaded", "Other questions are going through the raw events; try again.", {
+        extra: { retryAfterS: RAW_RETRY_S },
+      });
+    }
+    this.#raw++;
+    try {
+      const { moment, stopwatch } = this.#ground;
+      const started = stopwatch();
+      const explain = (): ReturnType<Explain> => ({ cache: "miss", ms: stopwatch() - started });
+      return await answerFromRaw(prepared, moment(), this.#ground, explain);
+    } catch (error) {
+      // What the buckets would need says more than that the events are gone.
+      const isGone = error instanceof TidemarkError && error.code === "raw-expired";
+      throw isGone && refusal !== undefined ? refusal : error;
+    } finally {
+      this.#raw--;
+    }
+  }
+
+  #asHit(answer: QueryResult): QueryResult {
+    const { meta } = answer;
+    const hit = { ...answer, meta: { ...meta, explain: { ...meta.explain!, cache: "hit" as const, ms: 0 } } };
+    this.#freshness.set(hit, this.#freshness.get(answer)!);
+    return hit;
+  }
+
+  #standing({ now, watermarkMs }: Moment): Standing {
+    const { buckets } = this.#ground;
+    return {
+      now,
+      watermarkMs,
+      sealedUntil: buckets.sealedUntil(UTC_CALENDAR),
+      lastTouched: (fromMs, toMs) => buckets.lastTouched(fromMs, toMs),
+    };
+  }
+
+  #basis(query: ParsedQuery, { main, other }: Plans, { now, watermarkMs }: Moment): Basis {
+    const { buckets } = this.#ground;
+    const sealedUntil = buckets.sealedUntil(UTC_CALENDAR);
+    const reached = Math.min(now, watermarkMs);
+    const past = query.metrics.some(looksAtThePast);
+    const ranges = [main, ...(other === undefined ? [] : [other.plan])].map(
+      ({ edges, whole }) => [past ? CALENDAR_START_MS : Math.min(edges[0]!, whole[0]!), whole[1]!] as const,
+    );
+    return {
+      ranges,
+      version: buckets.touched.version,
+      sealedUntil: main.toMs <= Math.min(reached, sealedUntil) ? undefined : sealedUntil,
+      steadyUntil: main.edges.find((edge) => edge > reached) ?? main.toMs,
+      at: now,
+    };
+  }
+
+  #freshnessOf({ main, other }: Plans, { now, watermarkMs }: Moment): Freshness {
+    const { buckets, maxLatenessMs, epoch } = this.#ground;
+    const toMs = Math.max(main.toMs, other?.plan.toMs ?? main.toMs);
+    const isSealed = toMs <= Math.min(now, watermarkMs, buckets.sealedUntil(UTC_CALENDAR));
+    const state = !isSealed ? "open" : toMs <= now - maxLatenessMs ? "settled" : "sealed";
+    return { version: `${epoch}.${(++this.#answers).toString(36)}`, state };
+  }
+}
+
+/** The question as text, without its cursor; undefined for what is not plain JSON, which is not remembered. */
+function keyOf(input: unknown): string | undefined {
+  if (!isPlain(input, 0)) return undefined;
+  const isPaged = typeof input === "object" && input !== null && Object.hasOwn(input, "cursor");
+  return jsonOf(isPaged ? { ...input, cursor: null } : input);
+}
+
+/** Is it equal to what its JSON says? Then so are the questions of equal texts. */
+function isPlain(value: unknown, depth: number): boolean {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true;
+    case "number":
+      return Number.isFinite(value);
+    case "object":
+      if (value === null) return true;
+      if (depth > MAX_KEY_DEPTH) return false;
+      return Array.isArray(value) ? isPlainList(value, depth) : isPlainObject(value, depth);
+    default:
+      return false;
+  }
+}
+
+function isPlainList(values: readonly unknown[], depth: number): boolean {
+  // Holes are no members for `every`.
+  for (let i = 0; i < values.length; i++) if (!isPlain(values[i], depth + 1)) return false;
+  return true;
+}
+
+/** A member without a value counts as left out, here as in JSON. */
+function isPlainObject(value: object, depth: number): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return false;
+  return Object.values(value).every((each) => each === undefined || isPlain(each, depth + 1));
+}
+
+/** Not the one of the prepared query, which stands for all pages. */
+function cursorOf(input: unknown): string | null | undefined {
+  return parseCursor((input as { readonly cursor?: unknown }).cursor);
+}
+
+function placeOf({ main, other }: Plans): string {
+  const ranges = [main, other?.plan].map((plan) => (plan === undefined ? "" : `${plan.fromMs} ${plan.toMs}`));
+  return ranges.join(" ");
+}
+
+/** A rate of a bucket that is open falls with every moment. */
+function movesByItself({ metrics }: ParsedQuery, { main }: Plans, { now }: Moment): boolean {
+  return main.toMs > now && JSON.stringify(metrics).includes('"rate"');
+}
+
+function sourceOf(input: unknown): unknown {
+  return typeof input === "object" && input !== null ? (input as { source?: unknown }).source : undefined;
+}
+
+function isRaw(input: unknown): boolean {
+  return sourceOf(input) === "raw";
+}
+
+function mayBeRaw(input: unknown): boolean {
+  const source = sourceOf(input);
+  return source === undefined || source === "auto";
+}
+
+function failed(reason: unknown): { error: AnswerError } {
+  if (!(reason instanceof TidemarkError)) throw reason;
+  const { code, message, pointer } = reason;
+  return { error: { code, detail: message, ...(pointer === undefined ? {} : { pointer }) } };
+}

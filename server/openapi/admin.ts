@@ -1,0 +1,125 @@
+/** Schemas of what the operator asks and is told: engine/api.ts in JSON Schema. */
+import {
+  array,
+  choice,
+  closed,
+  flag,
+  instant,
+  nullable,
+  number,
+  object,
+  ref,
+  text,
+  tuple,
+  whole,
+  type JsonSchema,
+} from "./json-schema.js";
+
+export function adminSchemas(): Record<string, JsonSchema> {
+  return {
+    BucketName: object({ calendar: text(), grain: text(), start: instant() }),
+    IncompleteRange: object({ tier: nullable(text()), from: nullable(instant()), to: nullable(instant()) }),
+    StorageReport: storageReport(),
+    RevisionsReport: revisionsReport(),
+    MerkleReport: object({
+      days: array(
+        object({
+          day: text(),
+          root: text(),
+          leaves: array(object({ bucket: ref("BucketName"), hash: text() })),
+        }),
+      ),
+    }),
+    ReconcileInput: closed({ from: instant(), to: instant(), repair: flag("Makes anew what is wrong.") }, []),
+    ReconcileReport: reconcileReport(),
+    RetentionInput: closed({ dry_run: flag("Only says what would go.") }, []),
+    RetentionReport: object({
+      dry_run: flag(),
+      tiers: array(
+        object({
+          tier: text(),
+          before: nullable(instant()),
+          count: whole("Buckets, or log records."),
+          blocked: nullable(text("Why it is kept all the same.")),
+        }),
+      ),
+    }),
+    Empty: closed({}, []),
+    Position: object({ position: whole("In the event log.") }),
+  };
+}
+
+function storageReport(): JsonSchema {
+  const gaps = array(ref("IncompleteRange"));
+  return object({
+    raw: {
+      ...object({ complete_from: nullable(instant()), gaps }),
+      description: "The event log: sizes by kind of record, and from where on it is complete.",
+    },
+    tiers: array(
+      object({
+        tier: text(),
+        buckets: whole(),
+        cells: whole(),
+        bytes: whole(),
+        bytes_per_cell: nullable(number()),
+        reach: nullable(instant("Buckets that begin before were given up.")),
+      }),
+    ),
+    incomplete: gaps,
+  });
+}
+
+function revisionsReport(): JsonSchema {
+  return object({
+    revisions: array(
+      object({
+        seq: whole(),
+        at: instant(),
+        bucket: ref("BucketName"),
+        revision: whole(),
+        reason: text(),
+        position: whole(),
+        views: { type: "integer" },
+        created: { type: "integer" },
+        cells: whole(),
+      }),
+    ),
+    last: whole("Number of the newest revision of all."),
+  });
+}
+
+function reconcileReport(): JsonSchema {
+  const values: JsonSchema = { anyOf: [{ type: "object" }, { type: "null" }] };
+  return object({
+    range: tuple(instant(), instant()),
+    compared: whole(),
+    unproven: whole("Buckets that nothing finer is left of to compare with."),
+    wrong: whole(),
+    mismatched_cells: whole(),
+    mismatches: array(
+      object({
+        bucket: ref("BucketName"),
+        rollup: text(),
+        key: array(nullable(text())),
+        stored: values,
+        recomputed: values,
+      }),
+    ),
+    damaged: array(text()),
+    repaired: whole(),
+    incomplete: array(ref("IncompleteRange")),
+  });
+}
+
+/** What probes and people are told first. */
+export function publicSchemas(): Record<string, JsonSchema> {
+  return {
+    Index: {
+      ...object({ name: text(), version: text() }),
+      description: "What is here, by method and address.",
+    },
+    Alive: object({ status: choice(["alive"]) }),
+    Ready: object({ status: choice(["ready"]), position: whole() }),
+  };
+}
