@@ -108,7 +108,7 @@ async function inOrder(
 ): Promise<{ all: string; utc: string }> {
   const engine = await createEngine({ ...SETTINGS, ...SEAL_AT_ONCE, storage: openMemory(), homeZones });
   await ingestAll(engine, data.shuffled(seed));
-  if (seed === 2)
+  if (seed === 2 && isLong)
     passes(t, await data.check(async (query) => engine.query(query)), `with ${homeZones.length} home zones`);
   const stored = await digests(engine);
   await engine.close();

@@ -11,14 +11,10 @@ import { compileProject } from "./support/compile.js";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 /** Test files that take longest, in this order: begun last, one of them would keep a core waiting. */
-const LONGEST: readonly string[] = [
-  "data",
-  "simulation/histories",
-  "server/main",
-  "engine/query/execute",
-].map(testFile);
-/** Run only when they are named, as `npm run test:long` and CI do: kills, power loss, faults and damage by the dozen. */
+const LONGEST: readonly string[] = ["data", "simulation/histories", "engine/query/execute"].map(testFile);
+/** Run only when they are named, as `npm run test:long` and CI do: kills, power loss, faults, damage, whole processes. */
 const LONG: readonly string[] = [
+  "server/main",
   "kill",
   "power-loss/faults",
   "power-loss/power-loss",

@@ -17,6 +17,8 @@ const DAY_MS = 24 * HOUR_MS;
 const START_MS = Date.parse("2026-03-01T10:20:00Z");
 const ZONES = ["UTC", "Asia/Kathmandu", "America/New_York"];
 const RUNS = Number(process.env["TIDEMARK_RUNS"] ?? 60);
+/** The same every time, unless asked otherwise: a sample that comes upon every rung. */
+const SEED = Number(process.env["TIDEMARK_SEED"] ?? 3);
 
 /** A short ladder, so that a year of virtual time passes every rung. */
 const RETENTION = { raw: 31 * DAY_MS, quarter: 35 * DAY_MS, hour: 60 * DAY_MS, day: 150 * DAY_MS };
@@ -88,7 +90,7 @@ t.test(
       checkKept(world);
       await world.engine.close();
     });
-    await fc.assert(property, { numRuns: RUNS, includeErrorInReport: true });
+    await fc.assert(property, { numRuns: RUNS, seed: SEED, includeErrorInReport: true });
     const rungs = ["raw", "UTC quarter", "UTC hour", "UTC day", "Asia/Kathmandu day", "America/New_York day"];
     t.same(
       rungs.filter((tier) => !seen.has(tier)),

@@ -12,7 +12,7 @@ import { play } from "./history.js";
 const RUNS = Number(process.env["TIDEMARK_RUNS"] ?? 2000);
 const SEED = process.env["TIDEMARK_SEED"];
 const PATH = process.env["TIDEMARK_PATH"];
-const LMDB_RUNS = Math.ceil(RUNS / 50);
+const LMDB_RUNS = Math.ceil(RUNS / 100);
 
 /** A failure prints its seed and path, and the smallest history that shows it. */
 const parameters = {

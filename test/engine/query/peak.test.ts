@@ -84,7 +84,7 @@ t.test(
   "AT-70: with the same views in every such hour, all zones show exactly these, whatever the clocks did",
   (t) => {
     const [fromMs, toMs] = [at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z")];
-    for (const name of zoneNames) {
+    for (const name of zoneNames.filter((_, i) => long || i % 4 === 0)) {
       const zone = getZone(name);
       const wall = (ms: number): Date => new Date(ms + zone.offsetAt(ms));
       const views = (ms: number): number =>

@@ -12,7 +12,7 @@ import type { PlainEvent } from "../../support/oracle.js";
 import { naiveAnswer, periodsOf, toQuery, type NaiveRow, type Question, type Seen } from "./naive.js";
 
 const SEED = Number(process.env["TIDEMARK_SEED"] ?? 7);
-const RUNS = Number(process.env["TIDEMARK_RUNS"] ?? 40);
+const RUNS = Number(process.env["TIDEMARK_RUNS"] ?? 16);
 const HOUR_MS = 4 * QUARTER_MS;
 const DAY_MS = 24 * HOUR_MS;
 const START_MS = Date.parse("2026-11-23T18:10:07.123Z");
