@@ -53,14 +53,25 @@ export class Rows {
     if (query.fill === "zero") this.#fillTimes();
     const lead = frame.byTime ? frame.plan.lead : 0;
     const cells: number[] = [];
-    if (lead === 0 && query.fill === "none") {
+    if (lead === 0 && query.fill === "none" && !frame.isComplete) {
       for (let cell = 0; cell < table.count; cell++) if (this.#hasSomething(cell)) cells.push(cell);
       return cells;
     }
     for (let cell = 0; cell < table.count; cell++) {
-      if (frame.timeOf(cell) >= lead && (query.fill === "zero" || this.#hasSomething(cell))) cells.push(cell);
+      if (frame.timeOf(cell) < lead) continue;
+      if (query.fill === "zero" || (this.#hasSomething(cell) && !this.#isToCome(cell))) cells.push(cell);
     }
     return cells;
+  }
+
+  /** Has the cell's time bucket not begun, so that all it has comes from those before it? */
+  #isToCome(cell: number): boolean {
+    const { frame, clock } = this.#in;
+    if (!frame.byTime || !frame.isComplete) return false;
+    const { table } = frame;
+    return (
+      frame.edges[frame.timeOf(cell)]! > clock.now && table.views[cell] === 0 && table.createdOf(cell) === 0
+    );
   }
 
   /** The first of them in the query's order; then all columns ascending, so that no two rows are equal. */

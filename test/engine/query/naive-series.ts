@@ -18,6 +18,7 @@ export interface SeriesQuestion {
 }
 
 export interface SeriesRow {
+  readonly fromMs: number;
   readonly label: string;
   readonly metrics: readonly (number | null)[];
 }
@@ -38,6 +39,7 @@ const UNIT_MS: Readonly<Record<RateUnit, number>> = {
 export function naiveSeries(events: readonly Happening[], question: SeriesQuestion): SeriesRow[] {
   const series = new Series(events, question);
   return series.spans.map(({ fromMs }, time) => ({
+    fromMs,
     label: label(question.zone, question.grain, fromMs),
     metrics: question.metrics.map((metric) => series.value(metric, time)),
   }));

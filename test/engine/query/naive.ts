@@ -327,6 +327,9 @@ function rowsOf(group: string, events: readonly Seen[], question: Question, peri
     const values = valuesOf(events, question, periods, time);
     const isEmpty = values.metrics.every((metric) => metric === 0 || metric === null);
     if (isEmpty && columns.length > 0 && !fill) continue;
+    // A bucket that has not begun has a row only if something came ahead of the clock.
+    const isToCome = columns.includes("time") && fromMs > question.now && !fill;
+    if (isToCome && !events.some(({ ts }) => ts >= fromMs && ts < endMs)) continue;
     const rest = (JSON.parse(group) as (string | null)[]).values();
     const dimensions = columns.map((name) =>
       name === "time" ? label(zone, grain!, fromMs) : (rest.next().value as string | null),
