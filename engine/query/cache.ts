@@ -1,4 +1,5 @@
 import type { QueryResult } from "../api.js";
+import { Lru } from "./lru.js";
 
 /** What an answer was worked out from: as long as nothing of it changes, the answer stands. */
 export interface Basis {
@@ -26,7 +27,6 @@ export interface Standing {
 interface Kept {
   readonly answer: QueryResult;
   readonly basis: Basis;
-  readonly sizeBytes: number;
 }
 
 /** An open range's answer may say a watermark and a clock that are so old, ms. */
@@ -40,59 +40,38 @@ const VALUE_BYTES = 60;
 /** Answers by question, the least recently used given up first. An answer that no longer stands is never given. */
 export class AnswerCache {
   readonly #maxBytes: number;
-  /** In order of use. */
-  readonly #kept = new Map<string, Kept>();
-  #sizeBytes = 0;
+  readonly #kept: Lru<Kept>;
   hits = 0;
   misses = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+    this.#kept = new Lru(maxBytes);
   }
 
   get entries(): number {
-    return this.#kept.size;
+    return this.#kept.count;
   }
 
   get sizeBytes(): number {
-    return this.#sizeBytes;
+    return this.#kept.size;
   }
 
   get(key: string, standing: Standing): QueryResult | undefined {
     const kept = this.#kept.get(key);
-    if (kept === undefined) return this.#missed();
-    this.#kept.delete(key);
-    if (!stands(kept.basis, standing)) {
-      this.#sizeBytes -= kept.sizeBytes;
-      return this.#missed();
+    if (kept !== undefined && stands(kept.basis, standing)) {
+      this.hits++;
+      return kept.answer;
     }
-    this.#kept.set(key, kept);
-    this.hits++;
-    return kept.answer;
+    this.#kept.delete(key);
+    this.misses++;
+    return undefined;
   }
 
   put(key: string, answer: QueryResult, basis: Basis): void {
     const sizeBytes = sizeOf(answer) + 2 * key.length;
     // One answer that would push out most others is not worth it.
-    if (sizeBytes > this.#maxBytes / 4) return;
-    const before = this.#kept.get(key);
-    if (before !== undefined) this.#drop(key, before);
-    this.#kept.set(key, { answer, basis, sizeBytes });
-    this.#sizeBytes += sizeBytes;
-    for (const [oldest, kept] of this.#kept) {
-      if (this.#sizeBytes <= this.#maxBytes) break;
-      this.#drop(oldest, kept);
-    }
-  }
-
-  #drop(key: string, { sizeBytes }: Kept): void {
-    this.#kept.delete(key);
-    this.#sizeBytes -= sizeBytes;
-  }
-
-  #missed(): undefined {
-    this.misses++;
-    return undefined;
+    if (sizeBytes <= this.#maxBytes / 4) this.#kept.set(key, { answer, basis }, sizeBytes);
   }
 }
 

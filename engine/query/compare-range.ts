@@ -16,6 +16,7 @@ import {
   type Zone,
 } from "../calendar/index.js";
 import { invalidRange } from "./problem.js";
+import { isServed } from "./range.js";
 import { edgeIndex } from "./time-buckets.js";
 
 export interface Range {
@@ -346,7 +347,7 @@ function floorTo(ms: number, unitMs: number): number {
 
 /** Days that touch the calendar at either end may stretch beyond it. */
 function checkServed({ fromMs, toMs }: Range): void {
-  if (fromMs >= CALENDAR_START_MS - DAY_MS && toMs <= CALENDAR_END_MS + DAY_MS) return;
+  if (isServed(fromMs, toMs)) return;
   const served = `${utcIso(CALENDAR_START_MS)} to ${utcIso(CALENDAR_END_MS)}`;
   throw invalidRange(`The range to compare with reaches beyond the calendar, ${served}.`, "/compare");
 }

@@ -84,9 +84,9 @@ export function compute(
   prepared: PreparedQuery,
   buckets: Buckets,
   moment: Moment,
+  plans = plansFor(prepared, buckets, moment),
   keeping?: Keeping,
 ): Computed {
-  const plans = plansFor(prepared, buckets, moment);
   const source = new BucketSource(prepared.schema, buckets, moment, keeping);
   const sealedUntil = buckets.sealedUntil(UTC_CALENDAR);
   const { position } = buckets;
@@ -114,8 +114,6 @@ export function plansFor(prepared: PreparedQuery, buckets: Buckets, { now }: Mom
 export interface Computed {
   readonly rows: number;
   readonly frame: Frame;
-  /** Cells that are held for it. */
-  readonly cells: number;
   /** Rows from `offset` on. */
   page(offset: number, limit: number, explain?: Explain, nextCursor?: string | null): QueryResult;
 }
@@ -160,7 +158,6 @@ export class Execution {
     return {
       rows: cells.length,
       frame,
-      cells: frame.table.count,
       page: (offset, limit, explain, nextCursor) => {
         const page = sorted.first(offset + limit).slice(offset);
         const leftOff = cells.length - offset - page.length;

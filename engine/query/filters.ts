@@ -2,6 +2,7 @@ import type { Dictionaries } from "../hot/dictionaries.js";
 import { FIRST_VALUE_ID, NONE_ID, OTHER_ID } from "../hot/interner.js";
 import type { Schema } from "../schema.js";
 import { IdSet } from "./id-set.js";
+import { Lru } from "./lru.js";
 import { listed, quoted } from "./problem.js";
 import type { Filter } from "./types.js";
 
@@ -124,7 +125,7 @@ interface Matches {
 
 /** Searches kept per dictionary: a live query asks the same one again and again, and values are only ever added. */
 const MAX_SEARCHES = 32;
-const searches = new WeakMap<Dictionaries, Map<string, Matches>>();
+const searches = new WeakMap<Dictionaries, Lru<Matches>>();
 
 function matchesOf(
   dictionaries: Dictionaries,
@@ -132,12 +133,10 @@ function matchesOf(
   parts: readonly string[],
 ): ReadonlySet<number> {
   let known = searches.get(dictionaries);
-  if (known === undefined) searches.set(dictionaries, (known = new Map()));
+  if (known === undefined) searches.set(dictionaries, (known = new Lru(MAX_SEARCHES)));
   const name = JSON.stringify([dimension, ...parts]);
   const matches = known.get(name) ?? { ids: new Set<number>(), upTo: FIRST_VALUE_ID };
-  known.delete(name);
-  known.set(name, matches);
-  if (known.size > MAX_SEARCHES) known.delete(known.keys().next().value!);
+  known.set(name, matches, 1);
   const end = dictionaries.sizeOf(dimension) + FIRST_VALUE_ID;
   for (let id = matches.upTo; id < end; id++) {
     const value = dictionaries.nameOf(dimension, id)!;

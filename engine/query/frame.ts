@@ -78,7 +78,9 @@ export class Frame {
     const times = edges.length - 1;
     const found = groupsOf(table, byTime, [groups, before]);
     const complete = completed(table, byTime, found, times);
-    return new Frame(plan, byTime, { table: complete, revised, past: pastOf(found, before) }, true);
+    // What was before, in the order of the groups.
+    const past = before && completed(before, false, found, 1);
+    return new Frame(plan, byTime, { table: complete, revised, past }, true);
   }
 
   /** Time buckets of each group, those before the range included. */
@@ -189,19 +191,16 @@ function unitedCells(table: CellTable, cells: readonly number[]): CellTable {
 
 /** The groups of a table, and those of others that may be undefined. */
 function groupsOf(table: CellTable, byTime: boolean, others: readonly (CellTable | undefined)[]): CellTable {
-  const offset = byTime ? 1 : 0;
-  const arity = table.arity - offset;
-  const groups = new CellTable(arity);
-  const key = new Uint32Array(arity);
+  const groups = new CellTable(table.arity - (byTime ? 1 : 0));
+  const key = new Uint32Array(groups.arity);
   // Where nothing is grouped by, there is one group, be it empty.
-  if (arity === 0) groups.upsert(0, key);
-  for (let cell = 0; cell < table.count; cell++) {
-    for (let i = 0; i < arity; i++) key[i] = table.keys[cell * table.arity + offset + i]!;
-    groups.upsert(0, key);
-  }
-  for (const other of others) {
-    for (let cell = 0; cell < (other?.count ?? 0); cell++) {
-      for (let i = 0; i < arity; i++) key[i] = other!.keys[cell * arity + i]!;
+  if (key.length === 0) groups.upsert(0, key);
+  for (const from of [table, ...others]) {
+    if (from === undefined) continue;
+    // Time comes first in a key.
+    const offset = from.arity - key.length;
+    for (let cell = 0; cell < from.count; cell++) {
+      for (let i = 0; i < key.length; i++) key[i] = from.keys[cell * from.arity + offset + i]!;
       groups.upsert(0, key);
     }
   }
@@ -224,18 +223,4 @@ function completed(table: CellTable, byTime: boolean, groups: CellTable, times: 
     }
   }
   return complete;
-}
-
-/** What was before, in the order of the groups. */
-function pastOf(groups: CellTable, before: CellTable | undefined): CellTable | undefined {
-  if (before === undefined) return undefined;
-  const past = new CellTable(groups.arity, groups.count);
-  const key = new Uint32Array(groups.arity);
-  for (let group = 0; group < groups.count; group++) {
-    for (let i = 0; i < groups.arity; i++) key[i] = groups.keys[group * groups.arity + i]!;
-    const cell = past.upsert(0, key);
-    const from = before.find(0, key);
-    if (from >= 0) past.addCell(cell, before, from);
-  }
-  return past;
 }

@@ -65,14 +65,14 @@ export class Pages {
 
   #giveUp(now: number): void {
     let cells = 0;
-    for (const { computed } of this.#snapshots.values()) cells += computed.cells;
+    for (const { computed } of this.#snapshots.values()) cells += computed.frame.table.count;
     for (const [id, { computed, usedAt }] of this.#snapshots) {
       const isOld = now - usedAt > TTL_MS;
       if (!isOld && cells <= MAX_CELLS && this.#snapshots.size <= MAX_SNAPSHOTS) break;
       // The one that was just opened stays, whatever its size.
       if (this.#snapshots.size === 1) break;
       this.#snapshots.delete(id);
-      cells -= computed.cells;
+      cells -= computed.frame.table.count;
     }
   }
 }

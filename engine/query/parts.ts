@@ -1,4 +1,5 @@
 import { CellTable } from "../hot/cell-table.js";
+import { Lru } from "./lru.js";
 
 /** The sealed part of what a question reads: only a late event changes it. */
 export interface SealedPart {
@@ -10,37 +11,25 @@ export interface SealedPart {
   readonly written: number;
 }
 
-interface Kept {
-  readonly part: SealedPart;
-  readonly sizeBytes: number;
-}
-
 /** A part that is larger would take longer to copy than it saves. */
 const MAX_PART_BYTES = 512 * 1024;
 
 /** Sealed parts by question and range, the least recently used given up first. */
 export class SealedParts {
   readonly #maxBytes: number;
-  /** In order of use. */
-  readonly #kept = new Map<string, Kept>();
-  #sizeBytes = 0;
+  readonly #kept: Lru<SealedPart>;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-  }
-
-  get sizeBytes(): number {
-    return this.#sizeBytes;
+    this.#kept = new Lru(maxBytes);
   }
 
   /** What is kept, if nothing was written into its range since. */
   get(key: string, lastWritten: number): SealedPart | undefined {
-    const kept = this.#kept.get(key);
-    if (kept === undefined) return undefined;
-    this.#drop(key, kept);
-    if (kept.part.written < lastWritten) return undefined;
-    this.#hold(key, kept);
-    return kept.part;
+    const part = this.#kept.get(key);
+    if (part === undefined || part.written >= lastWritten) return part;
+    this.#kept.delete(key);
+    return undefined;
   }
 
   /** Keeps a copy of the table, if it is small. */
@@ -49,24 +38,7 @@ export class SealedParts {
     if (table.sizeBytes > limit) return;
     const part = { table: copyOf(table), ...rest };
     const sizeBytes = part.table.sizeBytes + 2 * key.length;
-    if (sizeBytes > limit) return;
-    const before = this.#kept.get(key);
-    if (before !== undefined) this.#drop(key, before);
-    this.#hold(key, { part, sizeBytes });
-    for (const [oldest, kept] of this.#kept) {
-      if (this.#sizeBytes <= this.#maxBytes) break;
-      this.#drop(oldest, kept);
-    }
-  }
-
-  #hold(key: string, kept: Kept): void {
-    this.#kept.set(key, kept);
-    this.#sizeBytes += kept.sizeBytes;
-  }
-
-  #drop(key: string, { sizeBytes }: Kept): void {
-    this.#kept.delete(key);
-    this.#sizeBytes -= sizeBytes;
+    if (sizeBytes <= limit) this.#kept.set(key, part, sizeBytes);
   }
 }
 

@@ -16,6 +16,7 @@ import { UTC_CALENDAR } from "../store.js";
 import { AnswerCache, type Basis, type Standing } from "./cache.js";
 import { compute, plansFor, prepareQuery, type Explain, type Plans, type PreparedQuery } from "./execute.js";
 import { looksAtThePast } from "./frame.js";
+import { Lru } from "./lru.js";
 import { overlapOf } from "./overlap.js";
 import { Pages } from "./pages.js";
 import { checkMembers, parseCursor } from "./parse.js";
@@ -66,7 +67,7 @@ export class Questions {
   readonly #ground: QuestionGround;
   readonly #parts: SealedParts;
   readonly #pages: Pages;
-  readonly #prepared = new Map<string, PreparedQuery>();
+  readonly #prepared = new Lru<PreparedQuery>(MAX_PREPARED);
   readonly #freshness = new WeakMap<Answer, Freshness>();
   #answers = 0;
   #raw = 0;
@@ -92,7 +93,7 @@ export class Questions {
     const place = `${key} ${placeOf(plans)}`;
     const kept = this.cache.get(place, this.#standing(moment));
     if (kept !== undefined) return query.include.explain ? this.#asHit(kept) : kept;
-    const answer = this.#compute(prepared, key, moment);
+    const answer = this.#compute(prepared, key, moment, plans);
     if (movesByItself(query, plans, moment)) return answer;
     this.cache.put(place, answer, this.#basis(query, plans, moment));
     this.#freshness.set(answer, this.#freshnessOf(plans, moment));
@@ -156,15 +157,14 @@ export class Questions {
     if (known !== undefined) return known;
     const prepared = prepareQuery(input, this.#ground);
     if (key === undefined) return prepared;
-    this.#prepared.set(key, prepared);
-    if (this.#prepared.size > MAX_PREPARED) this.#prepared.delete(this.#prepared.keys().next().value!);
+    this.#prepared.set(key, prepared, 1);
     return prepared;
   }
 
-  #compute(prepared: PreparedQuery, question: string, moment: Moment): QueryResult {
+  #compute(prepared: PreparedQuery, question: string, moment: Moment, plans: Plans): QueryResult {
     const { stopwatch, buckets } = this.#ground;
     const started = stopwatch();
-    const computed = compute(prepared, buckets, moment, { parts: this.#parts, question });
+    const computed = compute(prepared, buckets, moment, plans, { parts: this.#parts, question });
     return computed.page(0, prepared.query.limit, () => ({ cache: "miss", ms: stopwatch() - started }));
   }
 

@@ -159,8 +159,12 @@ function floorQuarter(ms: number): number {
 }
 
 /** Days that touch the calendar at either end may stretch beyond it. */
+export function isServed(fromMs: number, toMs: number): boolean {
+  return fromMs >= CALENDAR_START_MS - DAY_MS && toMs <= CALENDAR_END_MS + DAY_MS;
+}
+
 function checkServed(fromMs: number, toMs: number, pointer: string): void {
-  if (fromMs >= CALENDAR_START_MS - DAY_MS && toMs <= CALENDAR_END_MS + DAY_MS) return;
+  if (isServed(fromMs, toMs)) return;
   throw invalidRange(
     `Times are served from ${utcIso(CALENDAR_START_MS)} to ${utcIso(CALENDAR_END_MS)}.`,
     pointer,

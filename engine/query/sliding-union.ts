@@ -5,6 +5,7 @@
  */
 import type { CellTable } from "../hot/cell-table.js";
 import { LOG2M, REGISTERS, type SketchPool } from "../hot/sketch-pool.js";
+import { TokenUnion } from "../hot/token-union.js";
 import {
   estimateFromCounts,
   estimateFromTokens,
@@ -93,6 +94,7 @@ type Viewers =
 const NOBODY: Viewers = { tokens: new Uint32Array(0) };
 
 /** Two small sets while they are merged, and a large one that is only measured. */
+const union = new TokenUnion();
 const merged = new Uint32Array(2 * SMALL_LIMIT);
 const measured = new Uint8Array(REGISTERS);
 
@@ -206,18 +208,7 @@ function unitedInto(target: Uint8Array, set: Viewers): Uint8Array {
 
 /** Merges two ascending sets into `merged`; returns how many tokens they have together. */
 function mergeTokens(a: Uint32Array, b: Uint32Array): number {
-  const out = merged;
-  let i = 0;
-  let j = 0;
-  let count = 0;
-  while (i < a.length && j < b.length) {
-    const left = a[i]!;
-    const right = b[j]!;
-    out[count++] = left < right ? left : right;
-    if (left <= right) i++;
-    if (right <= left) j++;
-  }
-  while (i < a.length) out[count++] = a[i++]!;
-  while (j < b.length) out[count++] = b[j++]!;
-  return count;
+  union.add(a, 0, a.length);
+  union.add(b, 0, b.length);
+  return union.copyTo(merged, 0);
 }
