@@ -66,6 +66,11 @@ export interface EngineOptions {
   readonly stopwatch?: () => number;
   /** Clock and timers; virtual in tests. Default: RxJS's `asyncScheduler`. */
   readonly scheduler?: SchedulerLike;
+  /**
+   * Resolves when everything that waits has run: asked for between two slices of long work. Default: a timer of the
+   * scheduler, which under a real clock loses a millisecond each time; in Node, `setImmediate` loses none.
+   */
+  readonly nextTurn?: () => Promise<void>;
 }
 
 export interface IngestOptions {

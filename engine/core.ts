@@ -57,7 +57,7 @@ export class Core {
       log: storage.log,
       moment: () => this.moment(),
       watched: (answer) => this.watched(answer),
-      pause: createPause(scheduler),
+      pause: createPause(settings.nextTurn),
       epoch: scheduler.now().toString(36),
     });
   }

@@ -16,6 +16,7 @@ import { ClaimWindow, IdWindow } from "./hot/dedupe.js";
 import { Fold } from "./hot/fold.js";
 import type { Watermark } from "./hot/watermark.js";
 import type { Health } from "./health.js";
+import { Landing } from "./landing.js";
 import { MAX_REPORTED_ERRORS } from "./limits.js";
 import {
   timesOf,
@@ -27,6 +28,7 @@ import {
 } from "./log.js";
 import { checkBatch } from "./check-batch.js";
 import { Scanner } from "./scan/scanner.js";
+import type { Turns } from "./sliced.js";
 import { UTC_CALENDAR } from "./store.js";
 import { hashBytes, hashText } from "./sketch/murmur3.js";
 import type { Tally } from "./tally.js";
@@ -35,7 +37,7 @@ import type { Tally } from "./tally.js";
 const QUEUED_BYTES_PER_EVENT = 64;
 const MAX_KEY_LENGTH = 255;
 
-export interface IngestorOptions {
+export interface IngestorOptions extends Turns {
   readonly log: EventLog;
   readonly buckets: Buckets;
   readonly watermark: Watermark;
@@ -70,6 +72,7 @@ export class Ingestor {
   readonly claims: ClaimWindow;
   readonly #options: IngestorOptions;
   readonly #fold: Fold;
+  readonly #landing: Landing;
   readonly #scanner: Scanner;
   readonly #underWay = new Set<Promise<unknown>>();
   #queuedBytes = 0;
@@ -78,6 +81,7 @@ export class Ingestor {
     this.#options = options;
     this.ids = new IdWindow(options.dedupeWindowMs, options.hashSeed);
     this.claims = new ClaimWindow(options.dedupeWindowMs);
+    this.#landing = new Landing(options);
     this.#fold = new Fold(options.buckets.schema);
     this.#scanner = new Scanner(options.buckets.schema, options.hashSeed);
   }
@@ -213,9 +217,11 @@ export class Ingestor {
     const bytes = events.count * QUEUED_BYTES_PER_EVENT;
     this.#queuedBytes += bytes;
     const work = log.append(record).then(
-      (position) => {
-        if (claim !== undefined) this.claims.keep(claim, receivedAt, position);
-        this.foldRecord(record, position, ids, false);
+      async (position) => {
+        await this.#landing.add(events.count, () => {
+          if (claim !== undefined) this.claims.keep(claim, receivedAt, position);
+          this.foldRecord(record, position, ids, false);
+        });
         return position;
       },
       (error: unknown) => {

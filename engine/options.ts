@@ -17,6 +17,7 @@ import type { Archive } from "./upkeep/archive.js";
 import { defineSchema, type Schema } from "./schema.js";
 import { hashText } from "./sketch/murmur3.js";
 import { createKeyedHash } from "./sketch/siphash.js";
+import type { Turns } from "./sliced.js";
 import { UTC_CALENDAR, type Storage } from "./store.js";
 
 const DAY_MS = 24 * HOUR_MS;
@@ -26,7 +27,7 @@ const DEFAULT_MAX_HOT_CELLS = 1_500_000;
 const VIEWER_KEY_BYTES = 16;
 
 /** What an engine runs with: checked, and with every default filled in. */
-export interface Settings {
+export interface Settings extends Turns {
   readonly storage: Storage;
   readonly schema: Schema;
   /** UTC first, then the other home zones. */
@@ -50,7 +51,6 @@ export interface Settings {
   readonly archive: Archive | undefined;
   readonly reconcileEveryMs: number;
   readonly maxCacheBytes: number;
-  readonly stopwatch: () => number;
   readonly scheduler: SchedulerLike;
 }
 
@@ -89,6 +89,7 @@ export function resolveOptions(options: EngineOptions): Settings {
     maxCacheBytes: number("maxCacheBytes", DEFAULT_MAX_CACHE_BYTES),
     stopwatch: options.stopwatch ?? (() => scheduler.now()),
     scheduler,
+    nextTurn: options.nextTurn ?? (() => new Promise((resolve) => scheduler.schedule(() => resolve()))),
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Grain } from "./calendar/grain.js";
 import type { EventLog, Position } from "./log.js";
+import type { Sliced } from "./sliced.js";
 
 /** Calendar of the zone-free grains (quarter, hour) and of UTC days, weeks, months and years. */
 export const UTC_CALENDAR = "UTC";
@@ -146,6 +147,8 @@ export interface BucketStore {
   head(address: BucketAddress): BucketHead | undefined;
   /** The cells of one rollup, or undefined when the bucket has none. Not to be modified. */
   block(address: BucketAddress, rollup: number): CellBlock | undefined;
+  /** As `block`, past any cache, in slices: to be run to its end before another commit arrives. */
+  blockInSlices(address: BucketAddress, rollup: number): Sliced<CellBlock | undefined>;
   /**
    * A block with the rows whose keys begin with `key`, if the bucket has any, and perhaps others: the cheapest way to
    * them. `key` has ids for the first of the rollup's dimensions, or for all.

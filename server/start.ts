@@ -6,6 +6,8 @@ import type { Engine, EngineOptions } from "../engine/api.js";
 import { createEngine } from "../engine/engine.js";
 import type { Storage } from "../engine/store.js";
 import { openArchive } from "../storage/archive.js";
+
+import { TURNS } from "../storage/write-queue.js";
 import { openLmdb, type LmdbOptions } from "../storage/lmdb.js";
 import { buildApp, type AppOptions } from "./app.js";
 import { ConfigError, isLoopback } from "./config.js";
@@ -50,7 +52,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     engine = await createEngine({
       // Senders must not be able to choose ids that collide in memory.
       hashSeed: randomInt(2 ** 32),
-      stopwatch: () => performance.now(),
+      ...TURNS,
       ...settings,
       storage: opened,
       ...(archive === undefined ? {} : { archive: await openArchive(archive) }),

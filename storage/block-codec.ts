@@ -2,14 +2,22 @@
  * The bytes of a cell block: FORMAT.md, "Cell block". Rows lie in groups; an index holds each group's place,
  * checksum and first key, so that one key is found by reading the index and one group.
  */
-import { projectBlock } from "../engine/hot/merge-blocks.js";
+import { projectBlock, projectInSlices } from "../engine/hot/merge-blocks.js";
+import { atOnce, type Sliced } from "../engine/sliced.js";
 import type { CellBlock } from "../engine/store.js";
 import { DERIVED_MAGIC, encodeDerived, findSources, readDerived, type Derived } from "./block-derived.js";
-import { frameChecksum, groupAt, readFirstKey, readHeader, writeFrame } from "./block-frame.js";
+import {
+  frameChecksum,
+  groupAt,
+  readFirstKey,
+  readHeader,
+  writeFrame,
+  type NewGroup,
+} from "./block-frame.js";
 import { encodeGroup } from "./block-group.js";
 import { emptyRows } from "./block-rows.js";
 import { ByteReader } from "./bytes.js";
-import { checkBlock } from "./checks.js";
+import { checkBlockInSlices } from "./checks.js";
 import { damaged } from "./errors.js";
 import { OpenBlock, leastBits, openGroup } from "./open-block.js";
 import { SketchColumn } from "./sketch-column.js";
@@ -25,6 +33,8 @@ const SKETCH_BYTES_OF_ROW = 32;
 /** About what a token and registers take in a group. */
 const TOKEN_BYTES = 3.5;
 const REGISTERS_BYTES = 5800;
+/** To code so many tokens takes about as long as the rest of a row does. */
+const TOKENS_CODED_OF_ROW = 4;
 
 /** The bytes of another block of the same bucket; undefined when there is none of that rollup. */
 export type SourceOf = (rollup: number) => Uint8Array | undefined;
@@ -33,14 +43,24 @@ const noSource: SourceOf = () => undefined;
 
 /** Throws `Error("BUG: …")` when the block is not what `CellBlock` promises. */
 export function encodeBlock(block: CellBlock): Uint8Array {
-  checkBlock(block);
+  return atOnce(encodeInSlices(block));
+}
+
+export function* encodeInSlices(block: CellBlock): Sliced<Uint8Array> {
+  yield* checkBlockInSlices(block);
   const { rollup, arity, count, keys, tokenStart, dense } = block;
   const starts = groupStarts(block);
-  const groups = starts.map((from, number) => ({
-    from,
-    parts: encodeGroup(block, from, starts[number + 1] ?? count),
-  }));
-  return writeFrame({ rollup, arity, count, tokens: tokenStart[count]!, dense: dense.size }, keys, groups);
+  const groups: NewGroup[] = [];
+  for (const [number, from] of starts.entries()) {
+    const to = starts[number + 1] ?? count;
+    groups.push({ from, parts: encodeGroup(block, from, to) });
+    yield to - from + (tokenStart[to]! - tokenStart[from]!) / TOKENS_CODED_OF_ROW;
+  }
+  return yield* writeFrame(
+    { rollup, arity, count, tokens: tokenStart[count]!, dense: dense.size },
+    keys,
+    groups,
+  );
 }
 
 /**
@@ -48,11 +68,15 @@ export function encodeBlock(block: CellBlock): Uint8Array {
  * bytes only say so; whoever reads it needs the finer one's bytes as well.
  */
 export function encodeBlocks(blocks: readonly CellBlock[]): Uint8Array[] {
-  const sources = findSources(blocks);
+  return atOnce(encodeAllInSlices(blocks));
+}
+
+export function* encodeAllInSlices(blocks: readonly CellBlock[]): Sliced<Uint8Array[]> {
+  const sources = yield* findSources(blocks);
   const encoded = new Map<CellBlock, Uint8Array>();
-  blocks.forEach((block, i) => {
-    if (sources[i] === undefined) encoded.set(block, encodeBlock(block));
-  });
+  for (const [i, block] of blocks.entries()) {
+    if (sources[i] === undefined) encoded.set(block, yield* encodeInSlices(block));
+  }
   return blocks.map((block, i) => {
     const source = sources[i];
     if (source === undefined) return encoded.get(block)!;
@@ -65,7 +89,15 @@ export function encodeBlocks(blocks: readonly CellBlock[]): Uint8Array[] {
  * block is derived from another one.
  */
 export function decodeBlock(bytes: Uint8Array, what: string, sourceOf: SourceOf = noSource): CellBlock {
-  if (bytes[0] === DERIVED_MAGIC) return decodeDerived(bytes, what, sourceOf);
+  return atOnce(decodeInSlices(bytes, what, sourceOf));
+}
+
+export function* decodeInSlices(
+  bytes: Uint8Array,
+  what: string,
+  sourceOf: SourceOf = noSource,
+): Sliced<CellBlock> {
+  if (bytes[0] === DERIVED_MAGIC) return yield* decodeDerived(bytes, what, sourceOf);
   const reader = new ByteReader(bytes, what);
   const header = readHeader(reader, leastBits);
   const { rollup, arity, count, tokens, dense } = header;
@@ -78,8 +110,10 @@ export function decodeBlock(bytes: Uint8Array, what: string, sourceOf: SourceOf 
     done = to;
     readFirstKey(reader, header, number, rows.keys, from * arity);
     const source = openGroup(header, group, rows, from, to - from);
+    const before = sketches.end;
     for (let row = from; row < to; row++) sketches.read(source);
     source.finish();
+    yield to - from + (sketches.end - before) / TOKENS_CODED_OF_ROW;
   }
   if (done !== count || sketches.end !== tokens || sketches.dense.size !== dense) throw reader.broken();
   return { rollup, count, ...rows, ...sketches.columns() };
@@ -140,11 +174,11 @@ function checkKeyLength(key: Uint32Array, arity: number): void {
   if (key.length !== arity) throw new Error(`BUG: a key of ${key.length} ids for arity ${arity}`);
 }
 
-function decodeDerived(bytes: Uint8Array, what: string, sourceOf: SourceOf): CellBlock {
+function* decodeDerived(bytes: Uint8Array, what: string, sourceOf: SourceOf): Sliced<CellBlock> {
   const derived = readDerived(new ByteReader(bytes, what));
-  const finer = decodeBlock(sourceBytes(derived, what, sourceOf), what);
+  const finer = yield* decodeInSlices(sourceBytes(derived, what, sourceOf), what);
   if (finer.arity < derived.arity) throw damaged(what, "is made from rows that are coarser");
-  const block = projectBlock(finer, derived.rollup, derived.arity);
+  const block = yield* projectInSlices(finer, derived.rollup, derived.arity);
   const { count, tokens, dense } = derived;
   if (block.count !== count || block.tokens.length !== tokens || block.dense.size !== dense) {
     throw damaged(what, "is not what it is made from");

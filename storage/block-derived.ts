@@ -2,7 +2,8 @@
  * A block that is not there: its rows are the sums of those of a finer rollup of the same bucket, because its
  * dimensions are the first ones of that. FORMAT.md, "Derived block".
  */
-import { projectBlock } from "../engine/hot/merge-blocks.js";
+import { projectInSlices } from "../engine/hot/merge-blocks.js";
+import { CHUNK, TOKENS_OF_ROW, type Sliced } from "../engine/sliced.js";
 import type { CellBlock } from "../engine/store.js";
 import { ByteReader } from "./bytes.js";
 import { crc32c } from "./crc32c.js";
@@ -12,6 +13,8 @@ export const DERIVED_MAGIC = 0x44;
 const DERIVED_VERSION = 1;
 /** Magic, version, rollup, arity; rows, tokens, dense rows; source, its checksum; checksum. */
 const DERIVED_BYTES = 28;
+/** Compared between two yields. */
+const VALUES_PER_STEP = CHUNK * TOKENS_OF_ROW;
 
 export interface Derived {
   readonly rollup: number;
@@ -71,28 +74,33 @@ export function derivedFrom(
  * For each block the one that it can be derived from, or undefined. Only blocks with a key are derived: the total is
  * one row, and reading it must not cost that of thousands.
  */
-export function findSources(blocks: readonly CellBlock[]): (CellBlock | undefined)[] {
+export function* findSources(blocks: readonly CellBlock[]): Sliced<(CellBlock | undefined)[]> {
   const derived = new Map<CellBlock, CellBlock>();
   const finestFirst = [...blocks].sort((a, b) => b.arity - a.arity);
   for (const block of finestFirst) {
-    const source = finestFirst.find((finer) => !derived.has(finer) && isDerivable(block, finer));
-    if (source !== undefined) derived.set(block, source);
+    for (const finer of finestFirst) {
+      if (derived.has(finer) || !(yield* isDerivable(block, finer))) continue;
+      derived.set(block, finer);
+      break;
+    }
   }
   return blocks.map((block) => derived.get(block));
 }
 
-function isDerivable(block: CellBlock, finer: CellBlock): boolean {
+function* isDerivable(block: CellBlock, finer: CellBlock): Sliced<boolean> {
   if (block.arity === 0 || finer.arity <= block.arity || finer.count < block.count) return false;
-  return haveSameCounts(block, finer) && isSame(block, projectBlock(finer, block.rollup, block.arity));
+  if (!(yield* haveSameCounts(block, finer))) return false;
+  return yield* isSame(block, yield* projectInSlices(finer, block.rollup, block.arity));
 }
 
 /** Compares keys and views alone: where the dimensions are others, that ends with the first rows. */
-function haveSameCounts({ keys, views, arity, count }: CellBlock, finer: CellBlock): boolean {
+function* haveSameCounts({ keys, views, arity, count }: CellBlock, finer: CellBlock): Sliced<boolean> {
   let at = 0;
   for (let row = 0; row < count; row++) {
     let sum = 0;
     for (; at < finer.count && isAt(finer, at, keys, row, arity); at++) sum += finer.views[at]!;
     if (sum !== views[row]) return false;
+    if (row % CHUNK === 0) yield CHUNK;
   }
   return at === finer.count;
 }
@@ -103,20 +111,24 @@ function isAt(finer: CellBlock, at: number, keys: Uint32Array, row: number, arit
   return true;
 }
 
-function isSame(a: CellBlock, b: CellBlock): boolean {
+function* isSame(a: CellBlock, b: CellBlock): Sliced<boolean> {
   if (a.count !== b.count || a.dense.size !== b.dense.size) return false;
   for (const column of ["keys", "views", "anonymous", "created", "tokenStart", "tokens"] as const) {
-    if (!areEqual(a[column], b[column])) return false;
+    if (!(yield* areEqual(a[column], b[column]))) return false;
   }
   for (const [row, registers] of a.dense) {
     const other = b.dense.get(row);
-    if (other === undefined || !areEqual(registers, other)) return false;
+    if (other === undefined || !(yield* areEqual(registers, other))) return false;
   }
   return true;
 }
 
-function areEqual(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+function* areEqual(a: ArrayLike<number>, b: ArrayLike<number>): Sliced<boolean> {
   if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  for (let from = 0; from < a.length; from += VALUES_PER_STEP) {
+    const to = Math.min(from + VALUES_PER_STEP, a.length);
+    for (let i = from; i < to; i++) if (a[i] !== b[i]) return false;
+    yield (to - from) / TOKENS_OF_ROW;
+  }
   return true;
 }

@@ -1,4 +1,5 @@
 /** Header, index and groups of a cell block, which both versions share: FORMAT.md, "Cell block". */
+import type { Sliced } from "../engine/sliced.js";
 import { ByteReader } from "./bytes.js";
 import { crc32c } from "./crc32c.js";
 import { damaged, wrongVersion } from "./errors.js";
@@ -11,6 +12,8 @@ export const VERSION = 2;
 const HEADER_BYTES = 24;
 /** Place, checksum and first row of a group, before its first key. */
 const INDEX_ENTRY_BYTES = 12;
+/** To copy and sum up so many takes about as long as to encode a row. */
+const BYTES_OF_ROW = 64;
 
 /** What a block says of itself before any row. */
 export interface Header {
@@ -38,18 +41,18 @@ export interface NewGroup {
   readonly parts: readonly Uint8Array[];
 }
 
-export function writeFrame(
+export function* writeFrame(
   { rollup, arity, count, tokens, dense }: Omit<Header, "version" | "groups" | "area">,
   keys: Uint32Array,
   groups: readonly NewGroup[],
-): Uint8Array {
+): Sliced<Uint8Array> {
   const indexEnd = entryAt(arity, groups.length);
   const area = indexEnd + 4;
   const size = groups.reduce((sum, { parts }) => parts.reduce((all, { length }) => all + length, sum), 0);
   const taken = new Uint8Array(area + size);
   const bytes = Buffer.from(taken.buffer);
   let end = area;
-  groups.forEach(({ from, parts }, number) => {
+  for (const [number, { from, parts }] of groups.entries()) {
     const start = end;
     for (const part of parts) {
       taken.set(part, end);
@@ -60,7 +63,8 @@ export function writeFrame(
     at = bytes.writeUInt32LE(crc32c(taken, start, end), at);
     at = bytes.writeUInt32LE(from, at);
     for (let i = 0; i < arity; i++) at = bytes.writeUInt32LE(keys[from * arity + i]!, at);
-  });
+    yield (end - start) / BYTES_OF_ROW;
+  }
   taken.set([MAGIC, VERSION, rollup, arity]);
   [count, tokens, dense, groups.length, size].forEach((value, i) => bytes.writeUInt32LE(value, 4 + 4 * i));
   bytes.writeUInt32LE(crc32c(taken, 0, indexEnd), indexEnd);

@@ -1,4 +1,5 @@
 /** What every storage asks of what it is given. Whoever breaks it has a bug: nothing of this comes from outside. */
+import { CHUNK, TOKENS_OF_ROW, atOnce, eachChunk, type Sliced } from "../engine/sliced.js";
 import type { CellBlock, StoreCommit } from "../engine/store.js";
 
 /** Registers of a dense sketch: p = 14, as `CellBlock` says. */
@@ -35,9 +36,17 @@ export function checkCommit(commit: StoreCommit, { generation, lastRevision, val
 }
 
 export function checkBlock(block: CellBlock): void {
-  checkKeys(block);
-  checkCounters(block);
-  checkTokens(block);
+  return atOnce(checkBlockInSlices(block));
+}
+
+export function* checkBlockInSlices(block: CellBlock): Sliced<void> {
+  if (block.arity === 0 && block.count > 1) throw new Error("BUG: two rows without a key");
+  if (block.tokenStart[0] !== 0) throw new Error("BUG: tokens begin at 0");
+  yield* eachChunk(block.count, (from, to) => {
+    checkKeys(block, from, to);
+    for (const counters of [block.views, block.anonymous, block.created]) checkCounters(counters, from, to);
+  });
+  yield* checkTokens(block);
   for (const [row, registers] of block.dense) {
     if (!(row < block.count)) throw new Error(`BUG: registers of row ${row} of ${block.count}`);
     if (registers.length !== DENSE_REGISTERS) throw new Error(`BUG: ${registers.length} registers`);
@@ -45,9 +54,8 @@ export function checkBlock(block: CellBlock): void {
   }
 }
 
-function checkKeys({ keys, count, arity }: CellBlock): void {
-  if (arity === 0 && count > 1) throw new Error("BUG: two rows without a key");
-  for (let row = 1; row < count; row++) {
+function checkKeys({ keys, arity }: CellBlock, from: number, to: number): void {
+  for (let row = Math.max(1, from); row < to; row++) {
     let i = row * arity;
     const end = i + arity;
     while (i < end && keys[i] === keys[i - arity]) i++;
@@ -55,22 +63,25 @@ function checkKeys({ keys, count, arity }: CellBlock): void {
   }
 }
 
-function checkCounters({ views, anonymous, created, count }: CellBlock): void {
-  for (const counters of [views, anonymous, created]) {
-    for (let row = 0; row < count; row++) {
-      const value = counters[row]!;
-      if (!Number.isSafeInteger(value) || value < 0) throw new Error(`BUG: ${value} is not a count`);
-    }
+function checkCounters(counters: Float64Array, from: number, to: number): void {
+  for (let row = from; row < to; row++) {
+    const value = counters[row]!;
+    if (!Number.isSafeInteger(value) || value < 0) throw new Error(`BUG: ${value} is not a count`);
   }
 }
 
-function checkTokens({ tokens, tokenStart, count }: CellBlock): void {
-  if (tokenStart[0] !== 0) throw new Error("BUG: tokens begin at 0");
+function* checkTokens({ tokens, tokenStart, count }: CellBlock): Sliced<void> {
+  let work = 0;
   for (let row = 0; row < count; row++) {
+    const start = tokenStart[row]!;
     const end = tokenStart[row + 1]!;
-    if (!(end >= tokenStart[row]!)) throw new Error(`BUG: tokens of row ${row} end before they begin`);
-    for (let i = tokenStart[row]! + 1; i < end; i++) {
+    if (!(end >= start)) throw new Error(`BUG: tokens of row ${row} end before they begin`);
+    for (let i = start + 1; i < end; i++) {
       if (!(tokens[i]! > tokens[i - 1]!)) throw new Error(`BUG: tokens of row ${row} do not ascend`);
     }
+    work += (end - start + 1) / TOKENS_OF_ROW;
+    if (work < CHUNK) continue;
+    yield work;
+    work = 0;
   }
 }

@@ -1,8 +1,15 @@
 /** A commit as the writes of one transaction, all of it worked out before the first is made. */
 import type { Grain } from "../engine/calendar/grain.js";
 import { MAX_ROLLUPS } from "../engine/limits.js";
-import { addressName, type BucketAddress, type BucketHead, type StoreCommit } from "../engine/store.js";
-import { blockChecksum, encodeBlock, encodeBlocks } from "./block-codec.js";
+import {
+  addressName,
+  type BucketAddress,
+  type BucketHead,
+  type CellBlock,
+  type StoreCommit,
+} from "../engine/store.js";
+import type { Sliced } from "../engine/sliced.js";
+import { blockChecksum, encodeAllInSlices, encodeInSlices } from "./block-codec.js";
 import { checkCommit } from "./checks.js";
 import { rememberedPuts, valuePuts } from "./dictionary-pages.js";
 import type { Environment, Put } from "./environment.js";
@@ -10,10 +17,6 @@ import { bucketKey, HEAD, revisionKey } from "./keys.js";
 import { CALENDARS_KEY, GENERATION_KEY, META_KEY, readHead, type StoreState } from "./state.js";
 import { encodeHead, encodeMeta, encodeNumber, encodeRevision, encodeTexts } from "./store-codec.js";
 import type { BlockEntry, Counts } from "./store-codec.js";
-import { nextTurn } from "./write-queue.js";
-
-/** Rows encoded between two pauses in which other work runs: about 10 ms. */
-const ROWS_PER_SLICE = 20_000;
 
 /** Revisions kept; about 60 bytes each. Who follows them asks more often than 100,000 buckets change. */
 export const MAX_REVISIONS = 100_000;
@@ -39,13 +42,12 @@ export interface StagedCommit {
   readonly removed: readonly BucketAddress[];
 }
 
-/** Encodes the blocks, the long part, with pauses. */
-export async function encodeBuckets(buckets: StoreCommit["buckets"]): Promise<EncodedBucket[]> {
+/** Encodes the blocks, the long part. */
+export function* encodeBuckets(buckets: StoreCommit["buckets"]): Sliced<EncodedBucket[]> {
   const encoded: EncodedBucket[] = [];
-  let rows = 0;
   for (const { address, head, blocks } of buckets) {
     const filled = blocks.filter((block) => block.count > 0);
-    const all = FINE_GRAINS.has(address.grain) ? encodeBlocks(filled) : filled.map(encodeBlock);
+    const all = yield* encodeBlocksOf(address, filled);
     encoded.push({
       address,
       head,
@@ -55,12 +57,15 @@ export async function encodeBuckets(buckets: StoreCommit["buckets"]): Promise<En
         return { entry: { rollup, rows: count, sizeBytes: bytes.length, checksum }, bytes };
       }),
     });
-    for (const block of filled) rows += block.count;
-    if (rows < ROWS_PER_SLICE) continue;
-    rows = 0;
-    await nextTurn();
   }
   return encoded;
+}
+
+function* encodeBlocksOf({ grain }: BucketAddress, blocks: readonly CellBlock[]): Sliced<Uint8Array[]> {
+  if (FINE_GRAINS.has(grain)) return yield* encodeAllInSlices(blocks);
+  const all: Uint8Array[] = [];
+  for (const block of blocks) all.push(yield* encodeInSlices(block));
+  return all;
 }
 
 /** Throws a BUG when the commit does not follow on `state`, and `storage-damaged` when what it changes is. */

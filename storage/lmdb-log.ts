@@ -11,10 +11,10 @@ import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
 import { BODIES, encodeInstant, HEADERS, type SegmentHeader } from "./segment-format.js";
 import type { SegmentIndex } from "./segment-index.js";
 import { nextSegment, SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
-import { inSlices, Slices } from "./segment-slices.js";
+import { Slices, inSlices } from "../engine/sliced.js";
 import type { TailIndex } from "./segment-tail.js";
 import { encodeNumber } from "./store-codec.js";
-import type { WriteQueue } from "./write-queue.js";
+import { TURNS, type WriteQueue } from "./write-queue.js";
 
 /** Records removed in one transaction: appends wait for it, and so does the event loop, 3 µs each. */
 const REMOVED_RECORDS = 1000;
@@ -244,7 +244,7 @@ export class LmdbLog implements EventLog, LogSource {
     }
     let events = 0;
     for (let position = from; position < to; position++) events += this.tail.at(position).events;
-    const slices = new Slices();
+    const slices = new Slices(TURNS);
     const builder = new SegmentBuilder(from, events);
     for (let position = from; position < to; position++) {
       const bytes = this.environment.get(log, logKey(position));

@@ -1,10 +1,11 @@
 import type { Grain } from "../engine/calendar/grain.js";
 import { TidemarkError } from "../engine/errors.js";
 import { projectBlock } from "../engine/hot/merge-blocks.js";
+import { Slices, atOnce, inSlices, type Sliced } from "../engine/sliced.js";
 import { tierName, type BucketAddress, type BucketHead } from "../engine/store.js";
 import type { BucketStore, CellBlock, Revision, StoreCommit, StoreMeta, TierSize } from "../engine/store.js";
 import { BlockCache, CachedBucket, type Opened } from "./block-cache.js";
-import { blockChecksum, decodeBlock, type SourceOf } from "./block-codec.js";
+import { blockChecksum, decodeInSlices, type SourceOf } from "./block-codec.js";
 import { derivedFrom, isDerived } from "./block-derived.js";
 import { encodeBuckets, prepareCommit, type StagedCommit } from "./commit.js";
 import { readRemembered, readValues } from "./dictionary-pages.js";
@@ -14,7 +15,7 @@ import { bucketKey, revisionKey } from "./keys.js";
 import { OpenBlock } from "./open-block.js";
 import { describe, loadState, readGeneration, readHead, readMeta, type StoreState } from "./state.js";
 import { decodeRevision, type BlockEntry, type HeadRecord } from "./store-codec.js";
-import type { WriteQueue } from "./write-queue.js";
+import { TURNS, type WriteQueue } from "./write-queue.js";
 
 /** From so many rows on, one group is read to find one key, instead of the whole block. */
 const ONE_ROW_FROM = 1024;
@@ -75,6 +76,18 @@ export class LmdbStore implements BucketStore {
     return bucket?.block(rollup) ?? (bucket && this.#readWhole(bucket, rollup));
   }
 
+  *blockInSlices(address: BucketAddress, rollup: number): Sliced<CellBlock | undefined> {
+    const bucket = this.#bucketOf(address);
+    const known = bucket?.block(rollup);
+    const entry = bucket?.entryOf(rollup);
+    if (known !== undefined || bucket === undefined || entry === undefined) return known;
+    try {
+      return yield* this.#blockInSlices(this.#current(), bucket, entry);
+    } catch (error) {
+      throw ofBucket(address, error);
+    }
+  }
+
   blockWith(address: BucketAddress, rollup: number, prefix: Uint32Array): CellBlock | undefined {
     const bucket = this.#bucketOf(address);
     if (bucket === undefined) return undefined;
@@ -84,7 +97,7 @@ export class LmdbStore implements BucketStore {
     if (entry === undefined) return undefined;
     if (entry.rows < ONE_ROW_FROM || this.#isWorthWhole(bucket, entry))
       return this.#readWhole(bucket, rollup);
-    return ofBucket(address, () => this.#rowsOf(bucket, entry, prefix));
+    return within(address, () => this.#rowsOf(bucket, entry, prefix));
   }
 
   starts(calendar: string, grain: Grain, fromMs: number, toMs: number): Float64Array {
@@ -143,7 +156,7 @@ export class LmdbStore implements BucketStore {
   }
 
   async #commit(commit: StoreCommit): Promise<void> {
-    const buckets = await encodeBuckets(commit.buckets);
+    const buckets = await inSlices(encodeBuckets(commit.buckets), new Slices(TURNS));
     await this.#queue.add(() => {
       const { puts, staged } = prepareCommit(this.#environment, this.#current(), commit, buckets);
       this.#staged = staged;
@@ -195,7 +208,7 @@ export class LmdbStore implements BucketStore {
   }
 
   #readHead(state: StoreState, address: BucketAddress): HeadRecord {
-    return ofBucket(address, () => readHead(this.#environment, state, address));
+    return within(address, () => readHead(this.#environment, state, address));
   }
 
   #bucketOf(address: BucketAddress): CachedBucket | undefined {
@@ -258,12 +271,12 @@ export class LmdbStore implements BucketStore {
   }
 
   #read(state: StoreState, bucket: CachedBucket, entry: BlockEntry): CellBlock {
-    return ofBucket(bucket.address, () => this.#readBlock(state, bucket, entry));
+    return within(bucket.address, () => atOnce(this.#blockInSlices(state, bucket, entry)));
   }
 
-  #readBlock(state: StoreState, bucket: CachedBucket, entry: BlockEntry): CellBlock {
+  *#blockInSlices(state: StoreState, bucket: CachedBucket, entry: BlockEntry): Sliced<CellBlock> {
     const { bytes, what } = this.#bytesOf(state, bucket.address, entry);
-    const block = decodeBlock(bytes, what, this.#sourceOf(state, bucket));
+    const block = yield* decodeInSlices(bytes, what, this.#sourceOf(state, bucket));
     if (block.rollup !== entry.rollup || block.count !== entry.rows) throw foreign(what);
     return block;
   }
@@ -293,14 +306,18 @@ export class LmdbStore implements BucketStore {
   }
 }
 
-/** Names the bucket in the error when it is damaged, so that it can be made anew. */
-function ofBucket<T>(bucket: BucketAddress, read: () => T): T {
+function within<T>(bucket: BucketAddress, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
-    throw new TidemarkError(error.code, error.message, { extra: { bucket }, cause: error });
+    throw ofBucket(bucket, error);
   }
+}
+
+/** Names the bucket in the error when it is damaged, so that it can be made anew. */
+function ofBucket(bucket: BucketAddress, error: unknown): unknown {
+  if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") return error;
+  return new TidemarkError(error.code, error.message, { extra: { bucket }, cause: error });
 }
 
 function foreign(what: string): TidemarkError {

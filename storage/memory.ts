@@ -1,6 +1,7 @@
 /** A storage without files, for engines whose past may be lost, and for tests. */
 import type { Grain } from "../engine/calendar/grain.js";
 import type { LogRecord, Position } from "../engine/log.js";
+import type { Sliced } from "../engine/sliced.js";
 import {
   addressName,
   tierName,
@@ -137,6 +138,11 @@ class MemoryStore implements BucketStore {
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
     return this.#disk.buckets.get(addressName(address))?.blocks.get(rollup);
+  }
+
+  *blockInSlices(address: BucketAddress, rollup: number): Sliced<CellBlock | undefined> {
+    yield 0;
+    return this.block(address, rollup);
   }
 
   blockWith(address: BucketAddress, rollup: number): CellBlock | undefined {

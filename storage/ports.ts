@@ -1,4 +1,5 @@
 /** The ports of a storage that is opened anew while the engine holds them: they hand on to what is open now. */
+import type { Sliced } from "../engine/sliced.js";
 import type { Grain } from "../engine/calendar/grain.js";
 import type { EventLog, LogClaims, LogEntry, LogGap, LogRecord, LogSizes, Position } from "../engine/log.js";
 import type {
@@ -93,6 +94,10 @@ export class StorePort implements BucketStore {
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
     return this.target.block(address, rollup);
+  }
+
+  blockInSlices(address: BucketAddress, rollup: number): Sliced<CellBlock | undefined> {
+    return this.target.blockInSlices(address, rollup);
   }
 
   blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined {

@@ -15,7 +15,8 @@ import { decodeRecord } from "./log-codec.js";
 import type { SegmentHeader } from "./segment-format.js";
 import type { SegmentIndex } from "./segment-index.js";
 import type { SegmentReader } from "./segment-reader.js";
-import { Slices } from "./segment-slices.js";
+import { Slices } from "../engine/sliced.js";
+import { TURNS } from "./write-queue.js";
 import type { TailIndex } from "./segment-tail.js";
 
 /** What readers need of the log. */
@@ -79,7 +80,7 @@ async function* walk<T extends { readonly position: Position }>(
   range: TimeRange | undefined,
   view: View<T>,
 ): AsyncGenerator<T> {
-  const slices = new Slices();
+  const slices = new Slices(TURNS);
   const { segments } = source;
   let position = from;
   while (position <= head) {
@@ -91,7 +92,7 @@ async function* walk<T extends { readonly position: Position }>(
     } else if (header === undefined) {
       const item = tailItem(source, position++, range, view);
       if (item !== undefined) yield item;
-      if (slices.isOver) await slices.pause();
+      if (slices.isOver()) await slices.pause();
     } else if (range !== undefined && !overlaps(header, range)) {
       position = header.to;
     } else {
@@ -100,7 +101,7 @@ async function* walk<T extends { readonly position: Position }>(
           if (item !== undefined && item.position > head) return;
           if (item !== undefined && view.isWanted(item)) yield item;
           if (item !== undefined) position = item.position + 1;
-          if (slices.isOver) await slices.pause();
+          if (slices.isOver()) await slices.pause();
         }
         position = header.to;
       } catch (error) {

@@ -1,3 +1,4 @@
+import type { Turns } from "../engine/sliced.js";
 import type { Environment, Put } from "./environment.js";
 import { closed } from "./errors.js";
 
@@ -55,6 +56,9 @@ export class WriteQueue {
     this.#running = undefined;
   }
 }
+
+/** Work of this process is done in slices, between which everything else of it runs. */
+export const TURNS: Turns = { nextTurn, stopwatch: () => performance.now() };
 
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));

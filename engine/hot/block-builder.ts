@@ -1,11 +1,12 @@
 import { raiseByTokens, uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
+import { ROWS_OF_DENSE, TOKENS_OF_ROW, type Sliced } from "../sliced.js";
 import type { CellBlock } from "../store.js";
 import { LOG2M, REGISTERS } from "./sketch-pool.js";
 import { TokenUnion } from "./token-union.js";
 
-/** First length of the token column; it grows by half. */
-const FIRST_TOKENS = 1024;
+/** A column that is so full is kept as it is. */
+const WORTH_KEEPING = 0.9;
 
 /**
  * Puts a block together from rows of other blocks, in ascending order of their keys: each row of the new block is the
@@ -19,7 +20,8 @@ export class BlockBuilder {
   readonly #anonymous: Float64Array;
   readonly #created: Float64Array;
   readonly #tokenStart: Uint32Array;
-  #tokens = new Uint32Array(FIRST_TOKENS);
+  /** Where all rows are different it is full in the end: memory that is not written to costs nothing. */
+  readonly #tokens: Uint32Array;
   readonly #dense = new Map<number, Uint8Array>();
   readonly #union = new TokenUnion();
   #count = 0;
@@ -27,11 +29,19 @@ export class BlockBuilder {
   /** The rows given for the row that is being made. */
   readonly #blocks: CellBlock[] = [];
   readonly #rows: number[] = [];
+  /** Done since `takeWork` last asked, in rows. */
+  #work = 0;
 
-  /** `rows`: the block gets no more. `arity`: so many ids of a given row's key, from the left, are the new row's. */
-  constructor(rollup: number, arity: number, rows: number) {
+  /**
+   * Rows come from `sources`, each once at most. `arity`: so many ids of a given row's key, from the left, are the new
+   * row's.
+   */
+  constructor(rollup: number, arity: number, sources: readonly CellBlock[]) {
     this.#rollup = rollup;
     this.#arity = arity;
+    const given = sources.reduce((sum, { count }) => sum + count, 0);
+    const rows = arity === 0 ? Math.min(given, 1) : given;
+    this.#tokens = new Uint32Array(sources.reduce((sum, { tokens }) => sum + tokens.length, 0));
     this.#keys = new Uint32Array(rows * arity);
     this.#views = new Float64Array(rows);
     this.#anonymous = new Float64Array(rows);
@@ -39,41 +49,55 @@ export class BlockBuilder {
     this.#tokenStart = new Uint32Array(rows + 1);
   }
 
-  /** Begins a row with the key of this one. */
-  begin(block: CellBlock, row: number): void {
-    this.#finishRow();
-    const count = this.#count++;
-    for (let i = 0; i < this.#arity; i++) {
-      this.#keys[count * this.#arity + i] = block.keys[row * block.arity + i]!;
-    }
-    this.add(block, row);
-  }
-
-  /** Adds to the row begun last. */
+  /** Adds a row to the one with its key: the last one, or a new one. */
   add(block: CellBlock, row: number): void {
+    if (!this.#isLast(block, row)) this.#begin(block, row);
     const last = this.#count - 1;
     this.#views[last]! += block.views[row]!;
     this.#anonymous[last]! += block.anonymous[row]!;
     this.#created[last]! += block.created[row]!;
     this.#blocks.push(block);
     this.#rows.push(row);
+    this.#work++;
   }
 
-  finish(): CellBlock {
+  /** How much was done since this was last asked, in about rows. */
+  takeWork(): number {
+    const work = this.#work;
+    this.#work = 0;
+    return work;
+  }
+
+  *finish(): Sliced<CellBlock> {
     this.#finishRow();
     const count = this.#count;
     return {
       rollup: this.#rollup,
       arity: this.#arity,
       count,
-      keys: exactly(this.#keys, count * this.#arity),
-      views: exactly(this.#views, count),
-      anonymous: exactly(this.#anonymous, count),
-      created: exactly(this.#created, count),
-      tokenStart: exactly(this.#tokenStart, count + 1),
-      tokens: exactly(this.#tokens, this.#tokenEnd),
+      keys: yield* exactly(this.#keys, count * this.#arity),
+      views: yield* exactly(this.#views, count),
+      anonymous: yield* exactly(this.#anonymous, count),
+      created: yield* exactly(this.#created, count),
+      tokenStart: yield* exactly(this.#tokenStart, count + 1),
+      tokens: yield* exactly(this.#tokens, this.#tokenEnd),
       dense: this.#dense,
     };
+  }
+
+  #isLast(block: CellBlock, row: number): boolean {
+    if (this.#count === 0) return false;
+    const last = (this.#count - 1) * this.#arity;
+    const from = row * block.arity;
+    for (let i = 0; i < this.#arity; i++) if (this.#keys[last + i] !== block.keys[from + i]) return false;
+    return true;
+  }
+
+  #begin(block: CellBlock, row: number): void {
+    this.#finishRow();
+    const at = this.#count++ * this.#arity;
+    const from = row * block.arity;
+    for (let i = 0; i < this.#arity; i++) this.#keys[at + i] = block.keys[from + i]!;
   }
 
   #finishRow(): void {
@@ -97,27 +121,26 @@ export class BlockBuilder {
   }
 
   #copyTokens({ tokens }: CellBlock, start: number, end: number): void {
-    this.#reserve(end - start);
     let at = this.#tokenEnd;
     for (let i = start; i < end; i++) this.#tokens[at++] = tokens[i]!;
     this.#tokenEnd = at;
+    this.#work += (end - start) / TOKENS_OF_ROW;
   }
 
   #uniteTokens(): void {
-    let most = 0;
     for (let i = 0; i < this.#rows.length; i++) {
       const { tokens, tokenStart } = this.#blocks[i]!;
       const [start, end] = [tokenStart[this.#rows[i]!]!, tokenStart[this.#rows[i]! + 1]!];
       this.#union.add(tokens, start, end);
-      most += end - start;
+      this.#work += (end - start) / TOKENS_OF_ROW;
     }
-    this.#reserve(most);
     const end = this.#union.copyTo(this.#tokens, this.#tokenEnd);
     if (end - this.#tokenEnd <= SMALL_LIMIT) this.#tokenEnd = end;
     else {
       const registers = new Uint8Array(REGISTERS);
       raiseByTokens(registers, LOG2M, this.#tokens.subarray(this.#tokenEnd, end));
       this.#dense.set(this.#count - 1, registers);
+      this.#work += ROWS_OF_DENSE;
     }
   }
 
@@ -131,17 +154,14 @@ export class BlockBuilder {
       else raiseByTokens(united, LOG2M, tokens.subarray(tokenStart[row], tokenStart[row + 1]));
     }
     this.#dense.set(this.#count - 1, united);
-  }
-
-  #reserve(tokens: number): void {
-    const needed = this.#tokenEnd + tokens;
-    if (needed <= this.#tokens.length) return;
-    const grown = new Uint32Array(Math.max(needed, Math.ceil(this.#tokens.length * 1.5)));
-    grown.set(this.#tokens.subarray(0, this.#tokenEnd));
-    this.#tokens = grown;
+    this.#work += ROWS_OF_DENSE * this.#rows.length;
   }
 }
 
-function exactly<T extends Uint32Array | Float64Array>(column: T, length: number): T {
-  return (column.length === length ? column : column.slice(0, length)) as T;
+/** Copies what is filled of a column, unless that is nearly all. */
+function* exactly<T extends Uint32Array | Float64Array>(column: T, length: number): Sliced<T> {
+  if (length === column.length) return column;
+  if (length > column.length * WORTH_KEEPING) return column.subarray(0, length) as T;
+  yield length / TOKENS_OF_ROW;
+  return column.slice(0, length) as T;
 }

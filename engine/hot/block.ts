@@ -1,19 +1,32 @@
 import type { CellBlock } from "../store.js";
 import type { Schema } from "../schema.js";
+import { CHUNK, ROWS_OF_DENSE, atOnce, eachChunk, type Sliced } from "../sliced.js";
 import type { CellTable } from "./cell-table.js";
 
 /** Below this many rows a comparison sort is cheaper than clearing the radix counters. */
 const RADIX_FROM = 2048;
 const RADIX = 1 << 16;
+/** To sort so many tokens takes about as long as a row does. */
+const TOKENS_SORTED_OF_ROW = 4;
+
+type NewBlock = Omit<CellBlock, "dense"> & { readonly dense: Map<number, Uint8Array> };
 
 /** The cells of a table as sorted blocks, one per rollup that has any. */
 export function toBlocks(table: CellTable, schema: Schema): CellBlock[] {
-  const byRollup = cellsByRollup(table, schema.rollups.length);
-  return byRollup.flatMap((cells, rollup) => {
-    if (cells.length === 0) return [];
+  return atOnce(toBlocksInSlices(table, schema));
+}
+
+/** The table must not change meanwhile. */
+export function* toBlocksInSlices(table: CellTable, schema: Schema): Sliced<CellBlock[]> {
+  const byRollup = yield* cellsByRollup(table, schema.rollups.length);
+  const blocks: CellBlock[] = [];
+  for (const [rollup, cells] of byRollup.entries()) {
+    if (cells.length === 0) continue;
     const arity = schema.rollups[rollup]!.dims.length;
-    return [blockOf(table, rollup, arity, sortByKey(table, cells, arity))];
-  });
+    const sorted = yield* sortByKey(table, cells, arity);
+    blocks.push(yield* blockOf(table, rollup, arity, sorted));
+  }
+  return blocks;
 }
 
 /** The row whose key is `key[0 .. arity)`, or −1. Binary search. */
@@ -38,21 +51,27 @@ function compareRow(block: CellBlock, row: number, key: Uint32Array): number {
   return 0;
 }
 
-function cellsByRollup(table: CellTable, rollups: number): Uint32Array[] {
+function* cellsByRollup(table: CellTable, rollups: number): Sliced<Uint32Array[]> {
+  const of = table.rollups;
   const counts = new Uint32Array(rollups);
-  for (let cell = 0; cell < table.count; cell++) counts[table.rollups[cell]!]!++;
+  yield* eachChunk(table.count, (from, to) => {
+    for (let cell = from; cell < to; cell++) counts[of[cell]!]!++;
+  });
   const lists = Array.from(counts, (count) => new Uint32Array(count));
   counts.fill(0);
-  for (let cell = 0; cell < table.count; cell++) {
-    const rollup = table.rollups[cell]!;
-    lists[rollup]![counts[rollup]!++] = cell;
-  }
+  yield* eachChunk(table.count, (from, to) => {
+    for (let cell = from; cell < to; cell++) {
+      const rollup = of[cell]!;
+      lists[rollup]![counts[rollup]!++] = cell;
+    }
+  });
   return lists;
 }
 
-function sortByKey(table: CellTable, cells: Uint32Array, arity: number): Uint32Array {
+function* sortByKey(table: CellTable, cells: Uint32Array, arity: number): Sliced<Uint32Array> {
   const { keys, arity: stride } = table;
   if (cells.length < RADIX_FROM) {
+    yield cells.length;
     return cells.sort((a, b) => {
       for (let i = 0; i < arity; i++) {
         const difference = keys[a * stride + i]! - keys[b * stride + i]!;
@@ -65,36 +84,41 @@ function sortByKey(table: CellTable, cells: Uint32Array, arity: number): Uint32A
   let to: Uint32Array = new Uint32Array(cells.length);
   for (let i = arity - 1; i >= 0; i--) {
     for (const shift of [0, 16]) {
-      radixPass(keys, stride, i, shift, from, to);
+      yield* radixPass({ keys, stride, word: i, shift }, from, to);
       [from, to] = [to, from];
     }
   }
   return from;
 }
 
-function radixPass(
-  keys: Uint32Array,
-  stride: number,
-  word: number,
-  shift: number,
-  from: Uint32Array,
-  to: Uint32Array,
-): void {
+/** Which 16 bits of the keys. */
+interface Digit {
+  readonly keys: Uint32Array;
+  readonly stride: number;
+  readonly word: number;
+  readonly shift: number;
+}
+
+function* radixPass({ keys, stride, word, shift }: Digit, from: Uint32Array, to: Uint32Array): Sliced<void> {
   const starts = new Uint32Array(RADIX);
-  for (let i = 0; i < from.length; i++) starts[(keys[from[i]! * stride + word]! >>> shift) & (RADIX - 1)]!++;
+  yield* eachChunk(from.length, (start, end) => {
+    for (let i = start; i < end; i++) starts[(keys[from[i]! * stride + word]! >>> shift) & (RADIX - 1)]!++;
+  });
   let sum = 0;
   for (let digit = 0; digit < RADIX; digit++) {
     const count = starts[digit]!;
     starts[digit] = sum;
     sum += count;
   }
-  for (let i = 0; i < from.length; i++) {
-    const digit = (keys[from[i]! * stride + word]! >>> shift) & (RADIX - 1);
-    to[starts[digit]!++] = from[i]!;
-  }
+  yield* eachChunk(from.length, (start, end) => {
+    for (let i = start; i < end; i++) {
+      const digit = (keys[from[i]! * stride + word]! >>> shift) & (RADIX - 1);
+      to[starts[digit]!++] = from[i]!;
+    }
+  });
 }
 
-function blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32Array): CellBlock {
+function* blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32Array): Sliced<CellBlock> {
   const count = cells.length;
   const block = {
     rollup,
@@ -108,18 +132,37 @@ function blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32A
     tokens: new Uint32Array(0),
     dense: new Map<number, Uint8Array>(),
   };
+  yield* eachChunk(count, (from, to) => copyCounts(table, cells, block, from, to));
+  block.tokens = new Uint32Array(block.tokenStart[count]!);
+  let work = 0;
   for (let row = 0; row < count; row++) {
+    work += copySketch(table, cells[row]!, block, row);
+    if (work < CHUNK) continue;
+    yield work;
+    work = 0;
+  }
+  return block;
+}
+
+function copyCounts(table: CellTable, cells: Uint32Array, block: CellBlock, from: number, to: number): void {
+  const { arity } = block;
+  for (let row = from; row < to; row++) {
     const cell = cells[row]!;
     for (let i = 0; i < arity; i++) block.keys[row * arity + i] = table.keys[cell * table.arity + i]!;
     block.views[row] = table.views[cell]!;
     block.anonymous[row] = table.anonymousOf(cell);
     block.created[row] = table.createdOf(cell);
     block.tokenStart[row + 1] = block.tokenStart[row]! + table.sketches.tokenCount(cell);
-    if (table.sketches.isDense(cell)) block.dense.set(row, table.sketches.registers(cell).slice());
   }
-  block.tokens = new Uint32Array(block.tokenStart[count]!);
-  for (let row = 0; row < count; row++) {
-    table.sketches.copyTokens(cells[row]!, block.tokens, block.tokenStart[row]!);
+}
+
+/** Returns how much work that was, in rows. */
+function copySketch({ sketches }: CellTable, cell: number, block: NewBlock, row: number): number {
+  if (sketches.isDense(cell)) {
+    block.dense.set(row, sketches.registers(cell).slice());
+    return ROWS_OF_DENSE;
   }
-  return block;
+  const start = block.tokenStart[row]!;
+  sketches.copyTokens(cell, block.tokens, start);
+  return 1 + (block.tokenStart[row + 1]! - start) / TOKENS_SORTED_OF_ROW;
 }

@@ -2,6 +2,7 @@ import { QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
+import { Slices, inSlices, type Turns } from "../sliced.js";
 import {
   UTC_CALENDAR,
   addressName,
@@ -20,8 +21,8 @@ import { Touched } from "./touched.js";
 import { reachOfNew, type Reach } from "./reach.js";
 import { sealBuckets, type QuarterDelta } from "./seal.js";
 
-/** Cells worked on between two pauses while a commit is prepared: about 10 ms. */
-const CELLS_PER_SLICE = 20_000;
+/** From so many on, columns are long enough that it takes time to copy them. */
+const MANY_CELLS = 65_536;
 
 /** Grains whose heads tell what is stored, finest first; each bucket lies inside one of the next. */
 const NESTED = ["quarter", "hour", "day", "month", "year"] as const;
@@ -69,8 +70,7 @@ export interface CommitRequest {
   readonly dedupeFrom: Position;
   readonly now: number;
   readonly amendments?: Amendments;
-  /** Lets other work run between two slices of a large commit. */
-  readonly pause: () => Promise<void>;
+  readonly turns: Turns;
 }
 
 /**
@@ -142,10 +142,16 @@ export class Buckets {
       known.backfill ||= backfill;
       return known.table;
     }
-    const table = new CellTable(this.schema.maxArity);
+    const table = new CellTable(this.schema.maxArity, this.#expectedCells(quarterMs));
     const eventsBefore = this.#events;
     this.#active.set(quarterMs, { table, backfill, firstPosition: position, eventsBefore, since: now });
     return table;
+  }
+
+  /** A quarter that begins where another one with many cells ends will have as many: then no column has to grow. */
+  #expectedCells(quarterMs: number): number | undefined {
+    const before = this.#active.get(quarterMs - QUARTER_MS)?.table.count ?? 0;
+    return before < MANY_CELLS ? undefined : before;
   }
 
   /** The record at `position`, of so many events, is folded. */
@@ -370,7 +376,7 @@ export class Buckets {
   async #prepare(
     deltas: ReadonlyMap<number, Delta>,
     position: Position,
-    { sealUntil, now, amendments, pause }: CommitRequest,
+    { sealUntil, now, amendments, turns }: CommitRequest,
     reach: Reach,
   ): Promise<{ buckets: StoredBucket[]; revisions: Revision[] }> {
     const buckets = new Map(amendments?.replaced?.map((bucket) => [addressName(bucket.address), bucket]));
@@ -378,8 +384,7 @@ export class Buckets {
     const { schema, calendars } = this;
     const store = this.#store;
     const sealedUntil = this.#sealedUntil;
-    let cells = 0;
-    for (const bucket of sealBuckets({
+    const sealing = sealBuckets({
       schema,
       store,
       calendars,
@@ -389,14 +394,10 @@ export class Buckets {
       sealUntil,
       reach,
       replaced: amendments?.replaced ?? [],
-    })) {
-      const { address, head, blocks, change } = bucket;
+    });
+    for (const { address, head, blocks, change } of await inSlices(sealing, new Slices(turns))) {
       buckets.set(addressName(address), { address, head, blocks });
       if (change !== undefined) changes.push({ at: now, address, ...head, ...change });
-      for (const block of blocks) cells += block.count;
-      if (cells < CELLS_PER_SLICE) continue;
-      cells = 0;
-      await pause();
     }
     const last = store.lastRevision();
     return {

@@ -1,13 +1,10 @@
 import type { CellBlock } from "../store.js";
+import { CELL_MASK, CellIndex, MAX_CELLS, slotOf, tagOf } from "./cell-index.js";
+import { grownColumn, grownLength } from "./column.js";
 import { SketchPool } from "./sketch-pool.js";
 
 /** One event makes a cell in each of the six default rollups. */
 const INITIAL_CELLS = 8;
-/** Up to so many cells the columns double; beyond, they grow by a quarter, so that a tenth of them is empty. */
-const DOUBLE_UNTIL = 1024;
-const GROWTH = 1.25;
-/** The index, a power of two, is this full at most. */
-const MAX_LOAD = 0.8;
 
 /** What blocks and tables both count. */
 type Counts = Pick<CellBlock, "views" | "anonymous" | "created">;
@@ -29,22 +26,20 @@ export class CellTable {
   count = 0;
   /** Are the columns those of a block, and the cells not in the index yet? */
   #isBorrowed = false;
-  /** 2^`#cellBits` slots by hash: a cell + 1 in the low bits, above them the low bits of its hash; 0 is free. */
-  #index: Uint32Array;
-  #cellBits: number;
-  #capacity: number;
+  #index: CellIndex;
+  /** Up to here no column has to grow. */
+  #room: number;
 
-  /** `arity`: the greatest number of ids in a key. `cells`: how many are expected. */
+  /** `arity`: the greatest number of ids in a key. `cells`: room for so many is made, which costs nothing until it is used. */
   constructor(arity: number, cells: number = INITIAL_CELLS) {
     this.arity = arity;
-    const capacity = Math.max(cells, INITIAL_CELLS);
-    this.#capacity = capacity;
-    this.keys = new Uint32Array(capacity * arity);
-    this.rollups = new Uint8Array(capacity);
-    this.views = new Float64Array(capacity);
-    this.sketches = new SketchPool(capacity);
-    this.#cellBits = 32 - Math.clz32(capacity / MAX_LOAD);
-    this.#index = new Uint32Array(2 ** this.#cellBits);
+    const room = Math.max(cells, INITIAL_CELLS);
+    this.#room = room;
+    this.keys = new Uint32Array(room * arity);
+    this.rollups = new Uint8Array(room);
+    this.views = new Float64Array(room);
+    this.sketches = new SketchPool(room);
+    this.#index = new CellIndex(this.#hashOf, INITIAL_CELLS);
   }
 
   /**
@@ -60,14 +55,14 @@ export class CellTable {
   /** Views without a viewer. Reading it makes the column, if no cell has any. */
   get anonymous(): Float64Array {
     if (this.#isBorrowed) this.#own();
-    this.#anonymous ??= new Float64Array(this.#capacity);
+    this.#anonymous ??= new Float64Array(this.views.length);
     return this.#anonymous;
   }
 
   /** Blogs created. Reading it makes the column, if no cell has any. */
   get created(): Float64Array {
     if (this.#isBorrowed) this.#own();
-    this.#created ??= new Float64Array(this.#capacity);
+    this.#created ??= new Float64Array(this.views.length);
     return this.#created;
   }
 
@@ -83,16 +78,21 @@ export class CellTable {
   upsert(rollup: number, key: Uint32Array): number {
     if (this.#isBorrowed) this.#own();
     const hash = hashKey(rollup, key, 0, this.arity);
-    const slot = this.#find(hash, rollup, key);
-    const held = this.#index[slot]!;
-    return held === 0 ? this.#insert(hash, slot, rollup, key) : (held & (this.#index.length - 1)) - 1;
+    const bucket = this.#index.bucketOf(hash);
+    const slot = this.#search(bucket.slots, hash, rollup, key);
+    const held = bucket.slots[slot]!;
+    if (held !== 0) return (held & CELL_MASK) - 1;
+    const cell = this.#append(rollup, key);
+    this.#index.put(bucket, slot, hash, cell);
+    return cell;
   }
 
   /** The cell of the key, or −1. */
   find(rollup: number, key: Uint32Array): number {
     if (this.#isBorrowed) this.#own();
-    const slot = this.#find(hashKey(rollup, key, 0, this.arity), rollup, key);
-    return (this.#index[slot]! & (this.#index.length - 1)) - 1;
+    const hash = hashKey(rollup, key, 0, this.arity);
+    const { slots } = this.#index.bucketOf(hash);
+    return (slots[this.#search(slots, hash, rollup, key)]! & CELL_MASK) - 1;
   }
 
   /** Adds the counts, without the sketch, of row or cell `at` of `other` to `cell`. */
@@ -156,22 +156,20 @@ export class CellTable {
       this.views.byteLength +
       (this.#anonymous?.byteLength ?? 0) +
       (this.#created?.byteLength ?? 0) +
-      this.#index.byteLength +
+      this.#index.sizeBytes +
       this.sketches.sizeBytes
     );
   }
 
   /** The slot that has the key, or the free one where it would be put. */
-  #find(hash: number, rollup: number, key: Uint32Array): number {
-    const index = this.#index;
-    const cellBits = this.#cellBits;
-    const mask = index.length - 1;
-    // The slot is chosen by the upper bits of the hash, so that the lower ones tell neighbours apart.
-    const tag = hash << cellBits;
-    let slot = hash >>> (32 - cellBits);
-    for (let held = index[slot]!; held !== 0; held = index[slot]!) {
+  #search(slots: Uint32Array, hash: number, rollup: number, key: Uint32Array): number {
+    const mask = slots.length - 1;
+    const tag = tagOf(hash);
+    let slot = slotOf(hash, mask);
+    for (let held = slots[slot]!; held !== 0; held = slots[slot]!) {
       // The hash's bits first: most cells that are not it need not be looked at.
-      if ((held ^ tag) >>> cellBits === 0 && this.#matches((held & mask) - 1, rollup, key)) return slot;
+      if (((held ^ tag) & ~CELL_MASK) === 0 && this.#matches((held & CELL_MASK) - 1, rollup, key))
+        return slot;
       slot = (slot + 1) & mask;
     }
     return slot;
@@ -185,27 +183,39 @@ export class CellTable {
     return true;
   }
 
-  #insert(hash: number, slot: number, rollup: number, key: Uint32Array): number {
-    if (this.count === this.#capacity) this.#grow();
-    const cell = this.count++;
+  #append(rollup: number, key: Uint32Array): number {
+    const cell = this.count;
+    if (cell >= this.#room) this.#grow(cell + 1);
+    this.count++;
     this.rollups[cell] = rollup;
     for (let i = 0; i < this.arity; i++) this.keys[cell * this.arity + i] = key[i]!;
-    if (this.count > this.#index.length * MAX_LOAD) this.#growIndex();
-    else this.#index[slot] = (hash << this.#cellBits) | (cell + 1);
     return cell;
   }
 
-  #grow(): void {
-    const before = this.#capacity;
-    const capacity = before < DOUBLE_UNTIL ? before * 2 : Math.ceil(before * GROWTH);
-    this.#capacity = capacity;
-    this.keys = copy(this.keys, new Uint32Array(capacity * this.arity));
-    this.rollups = copy(this.rollups, new Uint8Array(capacity));
-    this.views = copy(this.views, new Float64Array(capacity));
-    this.#anonymous &&= copy(this.#anonymous, new Float64Array(capacity));
-    this.#created &&= copy(this.#created, new Float64Array(capacity));
-    this.sketches.grow(capacity);
+  /** Only the columns that are full, which are not all at once: see `grownLength`. */
+  #grow(cells: number): void {
+    if (cells > MAX_CELLS) throw new RangeError(`A table of more than ${MAX_CELLS} cells`);
+    const { arity } = this;
+    if (cells * arity > this.keys.length) {
+      this.keys = grownColumn(this.keys, new Uint32Array(grownLength(cells, 0) * arity));
+    }
+    if (cells > this.rollups.length) {
+      this.rollups = grownColumn(this.rollups, new Uint8Array(grownLength(cells, 1)));
+    }
+    if (cells > this.views.length) this.#growCounts(grownLength(cells, 2));
+    this.sketches.grow(cells);
+    const keys = arity === 0 ? Infinity : Math.floor(this.keys.length / arity);
+    this.#room = Math.min(keys, this.rollups.length, this.views.length, this.sketches.room);
   }
+
+  #growCounts(length: number): void {
+    this.views = grownColumn(this.views, new Float64Array(length));
+    this.#anonymous &&= grownColumn(this.#anonymous, new Float64Array(length));
+    this.#created &&= grownColumn(this.#created, new Float64Array(length));
+  }
+
+  readonly #hashOf = (cell: number): number =>
+    hashKey(this.rollups[cell]!, this.keys, cell * this.arity, this.arity);
 
   #borrow(block: CellBlock, withSketches: boolean): void {
     this.#isBorrowed = true;
@@ -223,32 +233,16 @@ export class CellTable {
     this.#isBorrowed = false;
     const { keys, rollups, views } = this;
     const [anonymous, created] = [this.#anonymous!, this.#created!];
-    const capacity = Math.max(INITIAL_CELLS, Math.ceil(this.count * GROWTH));
-    this.#capacity = capacity;
-    this.keys = copy(keys, new Uint32Array(capacity * this.arity));
-    this.rollups = copy(rollups, new Uint8Array(capacity));
-    this.views = copy(views, new Float64Array(capacity));
-    this.#anonymous = hasOnlyZeros(anonymous) ? undefined : copy(anonymous, new Float64Array(capacity));
-    this.#created = hasOnlyZeros(created) ? undefined : copy(created, new Float64Array(capacity));
-    this.sketches.grow(capacity);
-    this.#makeIndex(32 - Math.clz32(capacity / MAX_LOAD));
-  }
-
-  #growIndex(): void {
-    this.#makeIndex(this.#cellBits + 1);
-  }
-
-  #makeIndex(cellBits: number): void {
-    const index = new Uint32Array(2 ** cellBits);
-    const mask = index.length - 1;
-    for (let cell = 0; cell < this.count; cell++) {
-      const hash = hashKey(this.rollups[cell]!, this.keys, cell * this.arity, this.arity);
-      let slot = hash >>> (32 - cellBits);
-      while (index[slot] !== 0) slot = (slot + 1) & mask;
-      index[slot] = (hash << cellBits) | (cell + 1);
-    }
-    this.#index = index;
-    this.#cellBits = cellBits;
+    const room = grownLength(this.count, 0);
+    this.#room = room;
+    this.keys = grownColumn(keys, new Uint32Array(room * this.arity));
+    this.rollups = grownColumn(rollups, new Uint8Array(room));
+    this.views = grownColumn(views, new Float64Array(room));
+    this.#anonymous = hasOnlyZeros(anonymous) ? undefined : grownColumn(anonymous, new Float64Array(room));
+    this.#created = hasOnlyZeros(created) ? undefined : grownColumn(created, new Float64Array(room));
+    this.sketches.grow(room);
+    this.#index = new CellIndex(this.#hashOf, this.count);
+    for (let cell = 0; cell < this.count; cell++) this.#index.add(cell);
   }
 }
 
@@ -265,9 +259,4 @@ function hashKey(rollup: number, key: Uint32Array, at: number, arity: number): n
 
 function hasOnlyZeros(column: Float64Array): boolean {
   return column.every((value) => value === 0);
-}
-
-function copy<T extends Uint8Array | Uint32Array | Float64Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }

@@ -1,6 +1,7 @@
 import type { SchedulerLike } from "rxjs";
 import { CALENDAR_START_MS, QUARTER_MS } from "../calendar/grain.js";
 import type { EventLog, Position } from "../log.js";
+import type { Turns } from "../sliced.js";
 import { UTC_CALENDAR } from "../store.js";
 import type { Buckets, Amendments } from "./buckets.js";
 import type { Health } from "../health.js";
@@ -19,7 +20,7 @@ const MAX_REST_MS = 60_000;
 /** After a failed commit: time for whatever was wrong to pass. */
 const REST_AFTER_FAILURE_MS = 1000;
 
-export interface CommitterOptions {
+export interface CommitterOptions extends Turns {
   readonly buckets: Buckets;
   readonly log: EventLog;
   readonly watermark: Watermark;
@@ -123,7 +124,6 @@ export class Committer {
     health.check();
     const begun = scheduler.now();
     const sealUntil = this.#sealUntil();
-    const pause = (): Promise<void> => new Promise((resolve) => scheduler.schedule(() => resolve()));
     const reached = Number.isFinite(watermark.ms) ? watermark.ms : 0;
     try {
       await buckets.commit({
@@ -133,7 +133,7 @@ export class Committer {
         dedupeFrom: dedupeFrom(),
         now: begun,
         amendments,
-        pause,
+        turns: this.#options,
       });
     } catch (error) {
       this.#lastError = error as Error;

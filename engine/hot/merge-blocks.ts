@@ -1,11 +1,19 @@
+import { atOnce, type Sliced } from "../sliced.js";
 import type { CellBlock } from "../store.js";
 import { BlockBuilder } from "./block-builder.js";
+
+/** Rows of the sources that are united between two yields. */
+const ROWS_PER_STEP = 512;
 
 /**
  * The union of blocks of one rollup, at least one of them: what `CellTable.addBlock` for each and then `toBlocks`
  * would give, without a hash table, because all rows come in order.
  */
 export function mergeBlocks(blocks: readonly CellBlock[]): CellBlock {
+  return atOnce(mergeInSlices(blocks));
+}
+
+export function* mergeInSlices(blocks: readonly CellBlock[]): Sliced<CellBlock> {
   const [first] = blocks;
   if (first === undefined) throw new Error("BUG: no blocks to merge");
   const { rollup, arity } = first;
@@ -13,31 +21,27 @@ export function mergeBlocks(blocks: readonly CellBlock[]): CellBlock {
     throw new Error("BUG: blocks of two rollups");
   }
   if (blocks.length === 1) return first;
-  const rows = blocks.reduce((sum, { count }) => sum + count, 0);
-  const builder = new BlockBuilder(rollup, arity, arity === 0 ? Math.min(rows, 1) : rows);
+  const builder = new BlockBuilder(rollup, arity, blocks);
   const queue = new RowQueue(blocks, arity);
-  let before: CellBlock | undefined;
-  let beforeRow = 0;
-  for (let block = queue.block; block !== undefined; block = queue.block) {
-    const { row } = queue;
-    if (before !== undefined && haveSameKey(before, beforeRow, block, row, arity)) builder.add(block, row);
-    else builder.begin(block, row);
-    before = block;
-    beforeRow = row;
-    queue.next();
-  }
-  return builder.finish();
+  while (moveRows(queue, builder)) yield builder.takeWork();
+  return yield* builder.finish();
 }
 
 /** The union of buckets: their blocks, merged by rollup. */
 export function mergeByRollup(blocks: readonly CellBlock[]): CellBlock[] {
+  return atOnce(mergeByRollupInSlices(blocks));
+}
+
+export function* mergeByRollupInSlices(blocks: readonly CellBlock[]): Sliced<CellBlock[]> {
   const byRollup = new Map<number, CellBlock[]>();
   for (const block of blocks) {
     const known = byRollup.get(block.rollup);
     if (known === undefined) byRollup.set(block.rollup, [block]);
     else known.push(block);
   }
-  return [...byRollup.values()].map((group) => (group.length === 1 ? group[0]! : mergeBlocks(group)));
+  const merged: CellBlock[] = [];
+  for (const group of byRollup.values()) merged.push(yield* mergeInSlices(group));
+  return merged;
 }
 
 /**
@@ -45,20 +49,28 @@ export function mergeByRollup(blocks: readonly CellBlock[]): CellBlock[] {
  * every event counts in one cell of each rollup of its bucket, so the coarser cell is the sum of the finer ones.
  */
 export function projectBlock(block: CellBlock, rollup: number, arity: number): CellBlock {
-  if (arity > block.arity) throw new Error(`BUG: ${arity} ids of a key of ${block.arity}`);
-  const builder = new BlockBuilder(rollup, arity, arity === 0 ? Math.min(block.count, 1) : block.count);
-  for (let row = 0; row < block.count; row++) {
-    if (row > 0 && haveSameKey(block, row - 1, block, row, arity)) builder.add(block, row);
-    else builder.begin(block, row);
-  }
-  return builder.finish();
+  return atOnce(projectInSlices(block, rollup, arity));
 }
 
-/** Are the first `length` ids of two keys the same? */
-function haveSameKey(a: CellBlock, rowA: number, b: CellBlock, rowB: number, length: number): boolean {
-  const atA = rowA * a.arity;
-  const atB = rowB * b.arity;
-  for (let i = 0; i < length; i++) if (a.keys[atA + i] !== b.keys[atB + i]) return false;
+export function* projectInSlices(block: CellBlock, rollup: number, arity: number): Sliced<CellBlock> {
+  if (arity > block.arity) throw new Error(`BUG: ${arity} ids of a key of ${block.arity}`);
+  const builder = new BlockBuilder(rollup, arity, [block]);
+  for (let from = 0; from < block.count; from += ROWS_PER_STEP) {
+    const to = Math.min(from + ROWS_PER_STEP, block.count);
+    for (let row = from; row < to; row++) builder.add(block, row);
+    yield builder.takeWork();
+  }
+  return yield* builder.finish();
+}
+
+/** Tells whether there may be more. */
+function moveRows(queue: RowQueue, builder: BlockBuilder): boolean {
+  for (let i = 0; i < ROWS_PER_STEP; i++) {
+    const { block } = queue;
+    if (block === undefined) return false;
+    builder.add(block, queue.row);
+    queue.next();
+  }
   return true;
 }
 

@@ -2,6 +2,7 @@ import { CALENDAR_START_MS, QUARTER_MS, type Grain } from "../calendar/grain.js"
 import type { Zone } from "../calendar/zone.js";
 import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
+import type { Sliced } from "../sliced.js";
 import {
   UTC_CALENDAR,
   addressName,
@@ -12,9 +13,9 @@ import {
   type Revision,
   type StoredBucket,
 } from "../store.js";
-import { toBlocks } from "./block.js";
+import { toBlocksInSlices } from "./block.js";
 import type { CellTable } from "./cell-table.js";
-import { mergeByRollup } from "./merge-blocks.js";
+import { mergeByRollupInSlices } from "./merge-blocks.js";
 import { partsOf, type CoarseGrain } from "./parts.js";
 
 /** Unwritten cells of one quarter. */
@@ -60,14 +61,15 @@ interface Addition {
 /**
  * Works out every bucket that a commit writes: the quarters of `deltas` merged with what is stored; each sealed
  * ancestor of theirs, merged likewise (a revision); and each bucket whose time has now passed, made from its
- * parts. A generator, so that the caller may pause between two buckets.
+ * parts. In slices: the deltas must not change meanwhile, nor what is stored.
  */
-export function sealBuckets(input: SealInput): Generator<SealedBucket, void, void> {
+export function sealBuckets(input: SealInput): Sliced<SealedBucket[]> {
   return new Sealer(input).run();
 }
 
 class Sealer {
   readonly #in: SealInput;
+  readonly #sealed: SealedBucket[] = [];
   /** What this commit has written so far, by name, the replaced first; later buckets are made from it. */
   readonly #written: Map<string, StoredBucket>;
   readonly #additions = new Map<number, Addition>();
@@ -75,37 +77,31 @@ class Sealer {
   constructor(input: SealInput) {
     this.#in = input;
     this.#written = new Map(input.replaced.map((bucket) => [addressName(bucket.address), bucket]));
-    for (const [quarterMs, { table, backfill }] of input.deltas) {
-      this.#additions.set(quarterMs, { blocks: toBlocks(table, input.schema), backfill });
-    }
   }
 
-  *run(): Generator<SealedBucket, void, void> {
-    for (const bucket of this.#all()) {
-      this.#written.set(addressName(bucket.address), bucket);
-      yield bucket;
+  *run(): Sliced<SealedBucket[]> {
+    for (const [quarterMs, { table, backfill }] of this.#in.deltas) {
+      this.#additions.set(quarterMs, { blocks: yield* toBlocksInSlices(table, this.#in.schema), backfill });
     }
-  }
-
-  *#all(): Generator<SealedBucket, void, void> {
     yield* this.#quarters();
     yield* this.#grain(this.#in.calendars[0]!, "hour");
     for (const zone of this.#in.calendars) {
       for (const grain of ["day", "week", "month", "year"] as const) yield* this.#grain(zone, grain);
     }
+    return this.#sealed;
   }
 
-  *#quarters(): Generator<SealedBucket, void, void> {
+  *#quarters(): Sliced<void> {
     const sealed = this.#sealedBefore(UTC_CALENDAR);
     const reach = this.#reach(UTC_CALENDAR, "quarter");
     for (const [startMs, addition] of this.#additions) {
       if (startMs < reach) continue;
       const address: BucketAddress = { calendar: UTC_CALENDAR, grain: "quarter", startMs };
-      yield this.#merged(address, [addition], startMs + QUARTER_MS <= sealed);
+      yield* this.#merge(address, [addition], startMs + QUARTER_MS <= sealed);
     }
   }
 
-  *#grain(zone: Zone, grain: CoarseGrain): Generator<SealedBucket, void, void> {
+  *#grain(zone: Zone, grain: CoarseGrain): Sliced<void> {
     const calendar = grain === "hour" ? UTC_CALENDAR : zone.name;
     const before = this.#sealedBefore(calendar);
     const reach = this.#reach(calendar, grain);
@@ -118,9 +114,9 @@ class Sealer {
       else additions.push(addition);
     }
     for (const [startMs, additions] of late)
-      yield this.#merged({ calendar, grain, startMs }, additions, true);
+      yield* this.#merge({ calendar, grain, startMs }, additions, true);
     for (const [startMs, parts] of this.#ripe(zone, grain, Math.max(before, reach))) {
-      yield this.#composed({ calendar, grain, startMs }, parts);
+      yield* this.#compose({ calendar, grain, startMs }, parts);
     }
   }
 
@@ -141,10 +137,11 @@ class Sealer {
     return ripe;
   }
 
-  #merged(address: BucketAddress, additions: readonly Addition[], revises: boolean): SealedBucket {
+  *#merge(address: BucketAddress, additions: readonly Addition[], revises: boolean): Sliced<void> {
     const { store, position } = this.#in;
-    const added = mergeByRollup(additions.flatMap(({ blocks }) => blocks));
-    const blocks = mergeByRollup([...this.#blocks(address), ...added]);
+    const added = yield* mergeByRollupInSlices(additions.flatMap(({ blocks }) => blocks));
+    const known = yield* this.#blocks(address);
+    const blocks = yield* mergeByRollupInSlices([...known, ...added]);
     const head = this.#written.get(addressName(address))?.head ?? store.head(address);
     const revision = (head?.revision ?? 0) + (revises ? 1 : 0);
     const change = revises
@@ -153,12 +150,19 @@ class Sealer {
           additions.some(({ backfill }) => backfill),
         )
       : undefined;
-    return { address, head: { revision, position }, blocks, change };
+    this.#add({ address, head: { revision, position }, blocks, change });
   }
 
-  #composed(address: BucketAddress, parts: readonly BucketAddress[]): SealedBucket {
-    const blocks = mergeByRollup(parts.flatMap((part) => this.#blocks(part)));
-    return { address, head: { revision: 0, position: this.#in.position }, blocks, change: undefined };
+  *#compose(address: BucketAddress, parts: readonly BucketAddress[]): Sliced<void> {
+    const all: CellBlock[] = [];
+    for (const part of parts) all.push(...(yield* this.#blocks(part)));
+    const blocks = yield* mergeByRollupInSlices(all);
+    this.#add({ address, head: { revision: 0, position: this.#in.position }, blocks, change: undefined });
+  }
+
+  #add(bucket: SealedBucket): void {
+    this.#written.set(addressName(bucket.address), bucket);
+    this.#sealed.push(bucket);
   }
 
   /** Stored or just written buckets that begin in `[fromMs, toMs)`. */
@@ -172,11 +176,16 @@ class Sealer {
     }
   }
 
-  #blocks(address: BucketAddress): readonly CellBlock[] {
-    return (
-      this.#written.get(addressName(address))?.blocks ??
-      storedBlocks(this.#in.store, this.#in.schema, address)
-    );
+  *#blocks(address: BucketAddress): Sliced<readonly CellBlock[]> {
+    const written = this.#written.get(addressName(address));
+    if (written !== undefined) return written.blocks;
+    const { store, schema } = this.#in;
+    const blocks: CellBlock[] = [];
+    for (const { id } of schema.rollups) {
+      const block = yield* store.blockInSlices(address, id);
+      if (block !== undefined) blocks.push(block);
+    }
+    return blocks;
   }
 
   #sealedBefore(calendar: string): number {

@@ -11,6 +11,7 @@ import {
   countRegisters,
   type Source,
 } from "./sketch-parts.js";
+import { grownColumn, grownLength } from "./column.js";
 import { LIST_LIMIT, TokenBlocks } from "./token-blocks.js";
 
 export { LOG2M, REGISTERS };
@@ -66,13 +67,19 @@ export class SketchPool {
     return pool;
   }
 
+  /** Makes room for so many cells, and some more. */
   grow(cells: number): void {
-    const refs = new Uint32Array(cells);
-    refs.set(this.#refs);
-    this.#refs = refs;
-    const forms = new Uint8Array(cells);
-    forms.set(this.#forms);
-    this.#forms = forms;
+    if (cells > this.#refs.length) {
+      this.#refs = grownColumn(this.#refs, new Uint32Array(grownLength(cells, 3)));
+    }
+    if (cells > this.#forms.length) {
+      this.#forms = grownColumn(this.#forms, new Uint8Array(grownLength(cells, 4)));
+    }
+  }
+
+  /** There is room for so many cells. */
+  get room(): number {
+    return Math.min(this.#refs.length, this.#forms.length);
   }
 
   isDense(cell: number): boolean {

@@ -1,5 +1,5 @@
 /**
- * Blocks of tokens in one growing slab: lists of up to `LIST_LIMIT` tokens, which are searched from the front, and
+ * Blocks of tokens in a slab that grows by chunks: lists of up to `LIST_LIMIT` tokens, which are searched from the front, and
  * open-addressing sets of more, whose first word counts their tokens. Blocks come in classes that lie close together, so
  * that little of them is empty; blocks that were outgrown are chained up by class and used again.
  */
@@ -7,9 +7,16 @@ import { SMALL_LIMIT } from "../sketch/token.js";
 
 /** Up to here tokens lie in a list. */
 export const LIST_LIMIT = 16;
-/** First size of a slab that is needed at all: most tables of a quiet quarter need none. */
-const MIN_SLAB_WORDS = 64;
-const SLAB_GROWTH = 1.3;
+/** A chunk of the slab has at most so many words; blocks lie within one. A block is told by chunk and offset in one word. */
+const OFFSET_BITS = 16;
+const CHUNK_WORDS = 1 << OFFSET_BITS;
+const OFFSET = CHUNK_WORDS - 1;
+/** First size of the first chunk, if one is needed at all: most tables of a quiet quarter need none. */
+const MIN_WORDS = 64;
+/** First size of later ones. */
+const NEXT_WORDS = CHUNK_WORDS / 8;
+/** A chunk grows so until it is whole: never is more copied than that. */
+const GROWTH = 1.3;
 /** A set is this full at most: beyond, a search takes too many probes. */
 const MAX_LOAD = 0.8;
 const SET_GROWTH = 1.5;
@@ -25,26 +32,30 @@ const LIST_CLASS = Uint8Array.from({ length: LIST_LIMIT + 1 }, (_, size) =>
 const SET_LIMITS = Uint32Array.from(SET_SIZES, (slots) => Math.floor(slots * MAX_LOAD));
 
 export class TokenBlocks {
-  #slab = new Uint32Array(0);
-  #end = 0;
-  /** Per class, lists first: the offset of a free block, plus 1; its first word has the next one. */
+  readonly #chunks: Uint32Array[] = [];
+  /** Words taken of the last chunk. */
+  #end = CHUNK_WORDS;
+  /** Per class, lists first: a free block, plus 1; its first word has the next one. */
   readonly #free = new Uint32Array(LIST_SIZES.length + SET_SIZES.length);
 
   get sizeBytes(): number {
-    return this.#slab.byteLength + this.#free.byteLength;
+    return this.#chunks.reduce((sum, { byteLength }) => sum + byteLength, this.#free.byteLength);
   }
 
   /** A list of two tokens. */
   newList(first: number, second: number): number {
     const block = this.#allocate(0);
-    this.#slab[block] = first;
-    this.#slab[block + 1] = second;
+    const chunk = this.#chunks[block >>> OFFSET_BITS]!;
+    const at = block & OFFSET;
+    chunk[at] = first;
+    chunk[at + 1] = second;
     return block;
   }
 
   isInList(block: number, size: number, token: number): boolean {
-    const slab = this.#slab;
-    for (let i = block; i < block + size; i++) if (slab[i] === token) return true;
+    const chunk = this.#chunks[block >>> OFFSET_BITS]!;
+    const at = block & OFFSET;
+    for (let i = at; i < at + size; i++) if (chunk[i] === token) return true;
     return false;
   }
 
@@ -52,15 +63,15 @@ export class TokenBlocks {
   addToList(block: number, size: number, token: number): number {
     const before = LIST_CLASS[size]!;
     const after = LIST_CLASS[size + 1]!;
-    let at = block;
-    if (after !== before) {
-      at = this.#allocate(after);
-      const slab = this.#slab;
-      for (let i = 0; i < size; i++) slab[at + i] = slab[block + i]!;
+    const moved = after === before ? block : this.#allocate(after);
+    const to = this.#chunks[moved >>> OFFSET_BITS]!;
+    const at = moved & OFFSET;
+    if (moved !== block) {
+      this.copyList(block, size, to, at);
       this.#release(block, before);
     }
-    this.#slab[at + size] = token;
-    return at;
+    to[at + size] = token;
+    return moved;
   }
 
   freeList(block: number, size: number): void {
@@ -69,51 +80,55 @@ export class TokenBlocks {
 
   /** A set, of the first class, of a full list and one token more; the list is given back. */
   setOfList(block: number, token: number): number {
-    const set = this.#allocate(LIST_SIZES.length);
-    this.#slab.fill(0, set, set + 1 + SET_SIZES[0]!);
-    for (let i = 0; i < LIST_LIMIT; i++) this.#insert(set, 0, this.#slab[block + i]!);
-    this.#insert(set, 0, token);
+    const set = this.#newSet(0);
+    const list = this.#chunks[block >>> OFFSET_BITS]!;
+    const at = block & OFFSET;
+    for (let i = at; i < at + LIST_LIMIT; i++) this.addToSet(set, 0, list[i]!);
+    this.addToSet(set, 0, token);
     this.freeList(block, LIST_LIMIT);
     return set;
   }
 
   setSize(set: number): number {
-    return this.#slab[set]!;
+    return this.#chunks[set >>> OFFSET_BITS]![set & OFFSET]!;
   }
 
   isFull(set: number, setClass: number): boolean {
-    return this.#slab[set] === SET_LIMITS[setClass];
+    return this.setSize(set) === SET_LIMITS[setClass];
   }
 
   /** Adds a token to a set that is not full, unless it is there; tells whether it was not. */
   addToSet(set: number, setClass: number, token: number): boolean {
-    const slot = this.#find(set, setClass, token);
-    if (this.#slab[slot] !== 0) return false;
-    this.#slab[slot] = token;
-    this.#slab[set]!++;
+    const chunk = this.#chunks[set >>> OFFSET_BITS]!;
+    const at = set & OFFSET;
+    const slot = find(chunk, at, setClass, token);
+    if (chunk[slot] !== 0) return false;
+    chunk[slot] = token;
+    chunk[at]!++;
     return true;
   }
 
   isInSet(set: number, setClass: number, token: number): boolean {
-    return this.#slab[this.#find(set, setClass, token)] !== 0;
+    const chunk = this.#chunks[set >>> OFFSET_BITS]!;
+    return chunk[find(chunk, set & OFFSET, setClass, token)] !== 0;
   }
 
   /** Moves a set to the next class. */
   growSet(set: number, setClass: number): number {
-    const next = setClass + 1;
-    const grown = this.#allocate(LIST_SIZES.length + next);
-    const slab = this.#slab;
-    const slots = SET_SIZES[next]!;
-    const first = grown + 1;
-    slab.fill(0, grown, first + slots);
-    slab[grown] = slab[set]!;
-    const end = set + SET_SIZES[setClass]!;
-    for (let i = set + 1; i <= end; i++) {
-      const token = slab[i]!;
+    const grown = this.#newSet(setClass + 1);
+    const to = this.#chunks[grown >>> OFFSET_BITS]!;
+    const from = this.#chunks[set >>> OFFSET_BITS]!;
+    const start = set & OFFSET;
+    to[grown & OFFSET] = from[start]!;
+    const slots = SET_SIZES[setClass + 1]!;
+    const first = (grown & OFFSET) + 1;
+    const end = start + SET_SIZES[setClass]!;
+    for (let i = start + 1; i <= end; i++) {
+      const token = from[i]!;
       if (token === 0) continue;
       let slot = slotOf(token, slots);
-      while (slab[first + slot] !== 0) if (++slot === slots) slot = 0;
-      slab[first + slot] = token;
+      while (to[first + slot] !== 0) if (++slot === slots) slot = 0;
+      to[first + slot] = token;
     }
     this.freeSet(set, setClass);
     return grown;
@@ -125,56 +140,66 @@ export class TokenBlocks {
 
   /** Copies a list's tokens to `out` from `offset` on, as they lie. */
   copyList(block: number, size: number, out: Uint32Array, offset: number): void {
-    const slab = this.#slab;
-    for (let i = 0; i < size; i++) out[offset + i] = slab[block + i]!;
+    const chunk = this.#chunks[block >>> OFFSET_BITS]!;
+    const at = block & OFFSET;
+    for (let i = 0; i < size; i++) out[offset + i] = chunk[at + i]!;
   }
 
   /** Copies a set's tokens to `out` from `offset` on, as they lie. */
   copySet(set: number, setClass: number, out: Uint32Array, offset: number): void {
-    const slab = this.#slab;
-    const end = set + SET_SIZES[setClass]!;
+    const chunk = this.#chunks[set >>> OFFSET_BITS]!;
+    const start = set & OFFSET;
+    const end = start + SET_SIZES[setClass]!;
     let at = offset;
-    for (let i = set + 1; i <= end; i++) if (slab[i] !== 0) out[at++] = slab[i]!;
+    for (let i = start + 1; i <= end; i++) if (chunk[i] !== 0) out[at++] = chunk[i]!;
   }
 
-  #insert(set: number, setClass: number, token: number): void {
-    this.#slab[this.#find(set, setClass, token)] = token;
-    this.#slab[set]!++;
-  }
-
-  /** The slot that has the token, or the free one that would take it; no token is 0. */
-  #find(set: number, setClass: number, token: number): number {
-    const slab = this.#slab;
-    const slots = SET_SIZES[setClass]!;
-    const first = set + 1;
-    let slot = slotOf(token, slots);
-    for (let held = slab[first + slot]!; held !== 0 && held !== token; held = slab[first + slot]!) {
-      if (++slot === slots) slot = 0;
-    }
-    return first + slot;
+  #newSet(setClass: number): number {
+    const set = this.#allocate(LIST_SIZES.length + setClass);
+    const at = set & OFFSET;
+    this.#chunks[set >>> OFFSET_BITS]!.fill(0, at, at + 1 + SET_SIZES[setClass]!);
+    return set;
   }
 
   #allocate(index: number): number {
-    const reused = this.#free[index]!;
-    if (reused !== 0) {
-      this.#free[index] = this.#slab[reused - 1]!;
-      return reused - 1;
+    const reused = this.#free[index]! - 1;
+    if (reused >= 0) {
+      this.#free[index] = this.#chunks[reused >>> OFFSET_BITS]![reused & OFFSET]!;
+      return reused;
     }
-    const block = this.#end;
-    this.#end += index < LIST_SIZES.length ? LIST_SIZES[index]! : SET_SIZES[index - LIST_SIZES.length]! + 1;
-    if (this.#end > this.#slab.length) {
-      const grown = Math.max(this.#end, MIN_SLAB_WORDS, Math.ceil(this.#slab.length * SLAB_GROWTH));
-      const slab = new Uint32Array(grown);
-      slab.set(this.#slab);
-      this.#slab = slab;
+    const words = index < LIST_SIZES.length ? LIST_SIZES[index]! : SET_SIZES[index - LIST_SIZES.length]! + 1;
+    if (this.#end + words > CHUNK_WORDS) {
+      this.#chunks.push(new Uint32Array(this.#chunks.length === 0 ? MIN_WORDS : NEXT_WORDS));
+      this.#end = 0;
     }
-    return block;
+    const last = this.#chunks.length - 1;
+    const at = this.#end;
+    this.#end += words;
+    if (this.#end > this.#chunks[last]!.length) this.#chunks[last] = grown(this.#chunks[last]!, this.#end);
+    return ((last << OFFSET_BITS) | at) >>> 0;
   }
 
   #release(block: number, index: number): void {
-    this.#slab[block] = this.#free[index]!;
+    this.#chunks[block >>> OFFSET_BITS]![block & OFFSET] = this.#free[index]!;
     this.#free[index] = block + 1;
   }
+}
+
+/** The slot of the set at `set` that has the token, or the free one that would take it; no token is 0. */
+function find(chunk: Uint32Array, set: number, setClass: number, token: number): number {
+  const slots = SET_SIZES[setClass]!;
+  const first = set + 1;
+  let slot = slotOf(token, slots);
+  for (let held = chunk[first + slot]!; held !== 0 && held !== token; held = chunk[first + slot]!) {
+    if (++slot === slots) slot = 0;
+  }
+  return first + slot;
+}
+
+function grown(chunk: Uint32Array, words: number): Uint32Array {
+  const copy = new Uint32Array(Math.min(CHUNK_WORDS, Math.max(words, Math.ceil(chunk.length * GROWTH))));
+  copy.set(chunk);
+  return copy;
 }
 
 /** 16 bits of the hash, scaled to the slots, of which there are fewer than 2^12. */

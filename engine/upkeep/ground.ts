@@ -1,4 +1,3 @@
-import type { SchedulerLike } from "rxjs";
 import { TidemarkError } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
 import type { EventLog } from "../log.js";
@@ -18,13 +17,13 @@ export interface Ground {
 /** Cells worked on between two pauses: about 10 ms. */
 const CELLS_PER_SLICE = 20_000;
 
-export function createPause(scheduler: SchedulerLike): Ground["pause"] {
+export function createPause(nextTurn: () => Promise<void>): Ground["pause"] {
   let cells = 0;
   return async (more) => {
     cells += more;
     if (cells < CELLS_PER_SLICE) return;
     cells = 0;
-    await new Promise<void>((resolve) => scheduler.schedule(() => resolve()));
+    await nextTurn();
   };
 }
 

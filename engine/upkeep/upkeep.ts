@@ -24,6 +24,7 @@ export interface UpkeepOptions {
   readonly committer: Committer;
   readonly health: Health;
   readonly scheduler: SchedulerLike;
+  readonly nextTurn: () => Promise<void>;
   readonly retention: Retention;
   readonly reconcileEveryMs: number;
   readonly maxSkewMs: number;
@@ -66,7 +67,7 @@ export class Upkeep {
       store: storage.store,
       buckets,
       now: () => scheduler.now(),
-      pause: createPause(scheduler),
+      pause: createPause(options.nextTurn),
     };
     this.#prover = new Prover(this.#ground);
     this.#repairer = new Repairer(this.#ground, this.#prover, committer);

@@ -94,8 +94,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "merge the delta twice",
     file: "engine/hot/seal.ts",
-    before: "const blocks = mergeByRollup([...this.#blocks(address), ...added]);",
-    after: "const blocks = mergeByRollup([...this.#blocks(address), ...added, ...added]);",
+    before: "const blocks = yield* mergeByRollupInSlices([...known, ...added]);",
+    after: "const blocks = yield* mergeByRollupInSlices([...known, ...added, ...added]);",
     why: "late views count double",
     caughtBy: "simulate",
   },

@@ -1,3 +1,4 @@
+import type { Sliced } from "../../engine/sliced.js";
 import type { Grain } from "../../engine/index.js";
 import type {
   EventLog,
@@ -183,6 +184,10 @@ class GatedStore extends Door implements BucketStore {
 
   block(address: BucketAddress, rollup: number): CellBlock | undefined {
     return this.#inner.store.block(address, rollup);
+  }
+
+  blockInSlices(address: BucketAddress, rollup: number): Sliced<CellBlock | undefined> {
+    return this.#inner.store.blockInSlices(address, rollup);
   }
 
   blockWith(address: BucketAddress, rollup: number, key: Uint32Array): CellBlock | undefined {

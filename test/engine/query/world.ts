@@ -93,7 +93,7 @@ export class World {
       watermark: this.watermarkMs,
       dedupeFrom: 0,
       now: this.now,
-      pause: () => Promise.resolve(),
+      turns: { nextTurn: () => Promise.resolve(), stopwatch: () => 0 },
     });
     this.sealedUntil = this.buckets.sealedUntil("UTC");
   }
@@ -107,7 +107,7 @@ export class World {
       dedupeFrom: 0,
       now: this.now,
       amendments: { reach },
-      pause: () => Promise.resolve(),
+      turns: { nextTurn: () => Promise.resolve(), stopwatch: () => 0 },
     });
   }
 
