@@ -110,8 +110,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "wrong position in head",
     file: "engine/hot/seal.ts",
-    before: "return { address, head: { revision, position }, blocks, change };",
-    after: "return { address, head: { revision, position: position - 1 }, blocks, change };",
+    before: "this.#add({ address, head: { revision, position }, blocks, change });",
+    after: "this.#add({ address, head: { revision, position: position - 1 }, blocks, change });",
     why: "replay folds a record into a bucket that has it already",
     caughtBy: "simulate",
   },
