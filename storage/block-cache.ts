@@ -8,6 +8,9 @@ const OVERHEAD_BYTES = 1024;
 /** Of a bucket: its head and its place here. */
 const BUCKET_BYTES = 1024;
 
+/** Of the cache, that a new bucket may take. */
+const MOST_AT_ONCE = 1 / 8;
+
 /** Where the rows of a rollup are found. */
 export interface Opened {
   /** The rollup's own block, or the one that it is derived from. */
@@ -81,11 +84,16 @@ export class BlockCache {
     return bucket;
   }
 
-  /** Takes the place of what is known of the bucket. */
-  add(bucket: CachedBucket): void {
+  /** Takes the place of what is known of the bucket. With these blocks, unless they would take too much of the cache. */
+  add(bucket: CachedBucket, blocks: readonly CellBlock[] = []): void {
     const { address } = bucket;
     this.remove(address);
     if (bucket.sizeBytes > this.#maxBytes) return;
+    const size = blocks.reduce((sum, block) => sum + sizeOfBlock(block), 0);
+    if (size <= this.#maxBytes * MOST_AT_ONCE) {
+      for (const block of blocks) bucket.setBlock(block);
+      bucket.sizeBytes += size;
+    }
     this.#tierOf(address).set(address.startMs, bucket);
     this.#round.add(bucket);
     this.#sizeBytes += bucket.sizeBytes;

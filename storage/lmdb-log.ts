@@ -6,15 +6,14 @@ import { logKey } from "./keys.js";
 import { decodeRecord, encodeRecord } from "./log-codec.js";
 import { openLog, COMPACTED_KEY, COMPLETE_KEY, FIRST_KEY } from "./segment-open.js";
 import { readClaims, readEntries, type LogSource } from "./segment-read.js";
-import { SegmentBuilder } from "./segment-builder.js";
-import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
+import type { EncodedSegment } from "./segment-encoder.js";
 import { BODIES, encodeInstant, HEADERS, type SegmentHeader } from "./segment-format.js";
+import { packSegment, type RecordBytes } from "./segment-packer.js";
 import type { SegmentIndex } from "./segment-index.js";
 import { nextSegment, SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
-import { Slices, inSlices } from "../engine/sliced.js";
 import type { TailIndex } from "./segment-tail.js";
 import { encodeNumber } from "./store-codec.js";
-import { TURNS, type WriteQueue } from "./write-queue.js";
+import type { WriteQueue } from "./write-queue.js";
 
 /** Records removed in one transaction: appends wait for it, and so does the event loop, 3 µs each. */
 const REMOVED_RECORDS = 1000;
@@ -235,7 +234,7 @@ export class LmdbLog implements EventLog, LogSource {
   }
 
   async #pack(from: Position, to: Position): Promise<void> {
-    const { log, meta } = this.environment;
+    const { meta } = this.environment;
     const marker = { db: meta, key: COMPACTED_KEY, value: encodeNumber(COMPACTED_KEY, to) };
     if (this.segments.gapAt(from) !== undefined) {
       await this.#queue.add(() => [marker]);
@@ -244,20 +243,21 @@ export class LmdbLog implements EventLog, LogSource {
     }
     let events = 0;
     for (let position = from; position < to; position++) events += this.tail.at(position).events;
-    const slices = new Slices(TURNS);
-    const builder = new SegmentBuilder(from, events);
-    for (let position = from; position < to; position++) {
-      const bytes = this.environment.get(log, logKey(position));
-      if (bytes === undefined) throw damaged(`Log record ${position}`, "is missing");
-      await inSlices(builder.add(decodeRecord(position, bytes)), slices);
-    }
-    const segment = await inSlices(encodeSegment(builder.take()), slices);
+    const segment = await packSegment(from, events, this.#recordBytes(from, to));
     // What a compaction that did not end has left there.
     await this.#removeAll(this.segments.removals({ from, to: Number.MAX_SAFE_INTEGER }, [HEADERS, BODIES]));
     await this.#writeBody(from, segment);
     await this.#queue.add(() => [this.segments.headerOf(from, segment), marker]);
     this.segments.add(from, segment);
     this.tail.cut(to);
+  }
+
+  *#recordBytes(from: Position, to: Position): Generator<RecordBytes> {
+    for (let position = from; position < to; position++) {
+      const bytes = this.environment.get(this.environment.log, logKey(position));
+      if (bytes === undefined) throw damaged(`Log record ${position}`, "is missing");
+      yield { position, bytes };
+    }
   }
 
   async #writeBody(from: Position, segment: EncodedSegment): Promise<void> {

@@ -7,7 +7,7 @@ import type { BucketStore, CellBlock, Revision, StoreCommit, StoreMeta, TierSize
 import { BlockCache, CachedBucket, type Opened } from "./block-cache.js";
 import { blockChecksum, decodeInSlices, type SourceOf } from "./block-codec.js";
 import { derivedFrom, isDerived } from "./block-derived.js";
-import { encodeBuckets, prepareCommit, type StagedCommit } from "./commit.js";
+import { encodeBuckets, prepareCommit, type EncodedBucket, type StagedCommit } from "./commit.js";
 import { readRemembered, readValues } from "./dictionary-pages.js";
 import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
@@ -25,6 +25,9 @@ const ONE_ROW_FROM = 1024;
  */
 const READS_BEFORE_WHOLE = 16;
 const WHOLE_UP_TO_ROWS = 8192;
+
+/** Grains whose new buckets are kept decoded. */
+const KEPT_GRAINS: ReadonlySet<Grain> = new Set(["quarter", "hour", "day"]);
 
 /**
  * Sealed buckets in LMDB. LMDB commits in a thread of its own: a read may see a commit before its promise is
@@ -162,6 +165,18 @@ export class LmdbStore implements BucketStore {
       this.#staged = staged;
       return puts;
     });
+    this.#keep(commit.buckets, buckets);
+  }
+
+  /** What was just written is what the next coarser buckets, and late events, will be merged with. */
+  #keep(written: StoreCommit["buckets"], encoded: readonly EncodedBucket[]): void {
+    this.#current();
+    for (const [i, { address, head, blocks }] of written.entries()) {
+      if (!KEPT_GRAINS.has(address.grain)) continue;
+      const entries = encoded[i]!.blocks.map(({ entry }) => entry);
+      const filled = blocks.filter(({ count }) => count > 0);
+      this.#cache.add(new CachedBucket(address, { ...head, blocks: entries }), filled);
+    }
   }
 
   /**
@@ -169,6 +184,7 @@ export class LmdbStore implements BucketStore {
    * nothing has to be read to know that it holds.
    */
   #known(): StoreState {
+    this.#environment.assertOpen();
     return this.#staged === undefined ? this.#state : this.#current();
   }
 

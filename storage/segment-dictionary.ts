@@ -44,7 +44,7 @@ export interface Dictionary {
 }
 
 /** Table entries coded in one step: about 1 ms. */
-const STEP_ENTRIES = 16_384;
+const STEP_ENTRIES = 4096;
 
 export function* writeDictionary(writer: ByteWriter, parts: DictionaryParts): Generator<undefined> {
   writer.u8(parts.timeMode);

@@ -17,15 +17,14 @@ export class SymbolModel {
   readonly total: number;
   /** Symbol s has the parts `[starts[s], starts[s + 1])` of `total`. */
   readonly #starts: Uint32Array;
-  readonly #finder: Finder;
+  /** Made when something is decoded. */
+  #finder: Finder | undefined;
   /** The symbol that is the only one, or −1. */
   readonly #only: number;
 
   constructor(counts: Uint32Array) {
     this.#starts = startsOf(counts);
     this.total = this.#starts[counts.length]!;
-    this.#finder = new Finder(this.#starts, this.total);
-    this.#finder.extend(0, counts.length);
     this.#only = counts.findIndex((count) => count > 0 && count === this.total);
   }
 
@@ -43,10 +42,16 @@ export class SymbolModel {
   decode(decoder: RangeDecoder): number {
     if (this.#only >= 0) return this.#only;
     if (this.total === 0) throw malformed();
-    const symbol = this.#finder.find(decoder.part(this.total));
+    const symbol = (this.#finder ??= this.#makeFinder()).find(decoder.part(this.total));
     const start = this.#starts[symbol]!;
     decoder.take(start, this.#starts[symbol + 1]! - start, this.total);
     return symbol;
+  }
+
+  #makeFinder(): Finder {
+    const finder = new Finder(this.#starts, this.total);
+    finder.extend(0, this.#starts.length - 1);
+    return finder;
   }
 }
 
@@ -69,9 +74,10 @@ export class Finder {
 
   /** Ranges `[from, to)` have their starts now, and their end. */
   extend(from: number, to: number): void {
+    const step = 2 ** this.#shift;
     for (let range = from; range < to; range++) {
       const end = this.#starts[range + 1]!;
-      while (this.#known < this.#hints.length && this.#known * 2 ** this.#shift < end) {
+      while (this.#known < this.#hints.length && this.#known * step < end) {
         this.#hints[this.#known++] = range;
       }
     }

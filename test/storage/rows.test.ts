@@ -57,9 +57,11 @@ function rowsWith(block: CellBlock | undefined, prefix: readonly number[]): Cell
 }
 
 async function written(path: string, views: number, cacheBytes?: number): Promise<LmdbStorage> {
-  const storage = await openLmdb(path, cacheBytes === undefined ? {} : { cacheBytes });
-  await write(storage, 1, views);
-  return storage;
+  const first = await openLmdb(path);
+  await write(first, 1, views);
+  // What was just written is kept whole.
+  await first.close();
+  return await openLmdb(path, cacheBytes === undefined ? {} : { cacheBytes });
 }
 
 async function write(storage: LmdbStorage, generation: number, views: number): Promise<void> {

@@ -1,0 +1,69 @@
+import t from "tap";
+import { encodeRecord } from "../../storage/log-codec.js";
+import { SegmentBuilder } from "../../storage/segment-builder.js";
+import { encodeSegment } from "../../storage/segment-encoder.js";
+import { packSegment, type RecordBytes } from "../../storage/segment-packer.js";
+import { PackThread } from "../../storage/segment-thread.js";
+import { record } from "./samples.js";
+import { allOf } from "./segment-support.js";
+import { codeOf } from "./support.js";
+
+const FROM = 7;
+/** With these a segment has more events than are packed in this thread. */
+const MANY = Array.from({ length: 60 }, (_, i) => record(FROM + i, 2000 + i));
+
+function bytesOf(records: typeof MANY): RecordBytes[] {
+  return records.map((one, i) => ({ position: FROM + i, bytes: encodeRecord(FROM + i, one) }));
+}
+
+function eventsOf(records: typeof MANY): number {
+  return records.reduce((sum, { events }) => sum + events.count, 0);
+}
+
+t.test("a segment has the same bytes whether it was packed in a thread or here", async (t) => {
+  for (const records of [MANY.slice(0, 9), MANY]) {
+    const builder = new SegmentBuilder(FROM, eventsOf(records));
+    for (const one of records) allOf(builder.add(one));
+    const wanted = allOf(encodeSegment(builder.take()));
+    const packed = await packSegment(FROM, eventsOf(records), bytesOf(records));
+    t.same(Buffer.from(packed.header), Buffer.from(wanted.header), "the header");
+    t.equal(packed.sections.length, wanted.sections.length);
+    for (const [i, section] of wanted.sections.entries()) {
+      t.equal(Buffer.compare(packed.sections[i]!, section), 0, `section ${i}`);
+    }
+  }
+});
+
+t.test(
+  "a damaged record is told as such from within the thread, and the next segment is packed",
+  async (t) => {
+    const records = bytesOf(MANY);
+    const { position, bytes } = records[40]!;
+    const broken = bytes.slice();
+    broken[broken.length >> 1]! ^= 4;
+    const damaged = records.with(40, { position, bytes: broken });
+    t.equal(await codeOf(packSegment(FROM, eventsOf(MANY), damaged)), "storage-damaged");
+    const packed = await packSegment(FROM, eventsOf(MANY), records);
+    t.ok(packed.sections.length > 0);
+  },
+);
+
+t.test("what the records throw while they are read ends the thread too", async (t) => {
+  function* unreadable(): Generator<RecordBytes> {
+    yield* bytesOf(MANY.slice(0, 30));
+    throw new Error("the disk is gone");
+  }
+  await t.rejects(packSegment(FROM, eventsOf(MANY), unreadable()), { message: "the disk is gone" });
+});
+
+t.test("more events than were announced are a bug that the thread tells of", async (t) => {
+  const thread = await PackThread.start(FROM, 2000);
+  t.ok(thread);
+  await t.rejects(thread!.add(bytesOf(MANY.slice(0, 2))), { message: /^BUG: more events than announced/ });
+  await thread!.end();
+  await t.rejects(thread!.finish(), { message: /ended with/ }, "and it is over");
+});
+
+t.test("where there can be no thread, none is given", async (t) => {
+  t.equal(await PackThread.start(FROM, -1), undefined);
+});
