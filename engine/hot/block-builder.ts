@@ -2,11 +2,9 @@ import { raiseByTokens, uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
 import { ROWS_OF_DENSE, TOKENS_OF_ROW, type Sliced } from "../sliced.js";
 import type { CellBlock } from "../store.js";
+import { giveScratchBack, takeScratch, type ScratchColumns } from "./scratch-columns.js";
 import { LOG2M, REGISTERS } from "./sketch-pool.js";
-import { TokenUnion } from "./token-union.js";
-
-/** A column that is so full is kept as it is. */
-const WORTH_KEEPING = 0.9;
+import { TokenUnion, mergeRuns } from "./token-union.js";
 
 /**
  * Puts a block together from rows of other blocks, in ascending order of their keys: each row of the new block is the
@@ -15,20 +13,15 @@ const WORTH_KEEPING = 0.9;
 export class BlockBuilder {
   readonly #rollup: number;
   readonly #arity: number;
-  readonly #keys: Uint32Array;
-  readonly #views: Float64Array;
-  readonly #anonymous: Float64Array;
-  readonly #created: Float64Array;
-  readonly #tokenStart: Uint32Array;
-  /** Where all rows are different it is full in the end: memory that is not written to costs nothing. */
-  readonly #tokens: Uint32Array;
+  readonly #columns: ScratchColumns;
   readonly #dense = new Map<number, Uint8Array>();
   readonly #union = new TokenUnion();
   #count = 0;
   #tokenEnd = 0;
-  /** The rows given for the row that is being made. */
+  /** The first `#given` are the rows given for the row that is being made. */
   readonly #blocks: CellBlock[] = [];
   readonly #rows: number[] = [];
+  #given = 0;
   /** Done since `takeWork` last asked, in rows. */
   #work = 0;
 
@@ -39,25 +32,28 @@ export class BlockBuilder {
   constructor(rollup: number, arity: number, sources: readonly CellBlock[]) {
     this.#rollup = rollup;
     this.#arity = arity;
-    const given = sources.reduce((sum, { count }) => sum + count, 0);
-    const rows = arity === 0 ? Math.min(given, 1) : given;
-    this.#tokens = new Uint32Array(sources.reduce((sum, { tokens }) => sum + tokens.length, 0));
-    this.#keys = new Uint32Array(rows * arity);
-    this.#views = new Float64Array(rows);
-    this.#anonymous = new Float64Array(rows);
-    this.#created = new Float64Array(rows);
-    this.#tokenStart = new Uint32Array(rows + 1);
+    const rows = sources.reduce((sum, { count }) => sum + count, 0);
+    const tokens = sources.reduce((sum, source) => sum + source.tokens.length, 0);
+    this.#columns = takeScratch(rows, rows * arity, tokens);
+    this.#columns.tokenStart[0] = 0;
   }
 
   /** Adds a row to the one with its key: the last one, or a new one. */
   add(block: CellBlock, row: number): void {
-    if (!this.#isLast(block, row)) this.#begin(block, row);
-    const last = this.#count - 1;
-    this.#views[last]! += block.views[row]!;
-    this.#anonymous[last]! += block.anonymous[row]!;
-    this.#created[last]! += block.created[row]!;
-    this.#blocks.push(block);
-    this.#rows.push(row);
+    const { views, anonymous, created } = this.#columns;
+    if (this.#isLast(block, row)) {
+      const last = this.#count - 1;
+      views[last]! += block.views[row]!;
+      anonymous[last]! += block.anonymous[row]!;
+      created[last]! += block.created[row]!;
+    } else {
+      const next = this.#begin(block, row);
+      views[next] = block.views[row]!;
+      anonymous[next] = block.anonymous[row]!;
+      created[next] = block.created[row]!;
+    }
+    this.#blocks[this.#given] = block;
+    this.#rows[this.#given++] = row;
     this.#work++;
   }
 
@@ -68,100 +64,124 @@ export class BlockBuilder {
     return work;
   }
 
+  /** The block; nothing may be added any more. */
   *finish(): Sliced<CellBlock> {
     this.#finishRow();
     const count = this.#count;
-    return {
+    const { keys, views, anonymous, created, tokenStart, tokens } = this.#columns;
+    const block = {
       rollup: this.#rollup,
       arity: this.#arity,
       count,
-      keys: yield* exactly(this.#keys, count * this.#arity),
-      views: yield* exactly(this.#views, count),
-      anonymous: yield* exactly(this.#anonymous, count),
-      created: yield* exactly(this.#created, count),
-      tokenStart: yield* exactly(this.#tokenStart, count + 1),
-      tokens: yield* exactly(this.#tokens, this.#tokenEnd),
+      keys: yield* copyOf(keys, count * this.#arity),
+      views: yield* copyOf(views, count),
+      anonymous: yield* copyOf(anonymous, count),
+      created: yield* copyOf(created, count),
+      tokenStart: yield* copyOf(tokenStart, count + 1),
+      tokens: yield* copyOf(tokens, this.#tokenEnd),
       dense: this.#dense,
     };
+    giveScratchBack(this.#columns);
+    return block;
   }
 
   #isLast(block: CellBlock, row: number): boolean {
     if (this.#count === 0) return false;
+    const { keys } = this.#columns;
     const last = (this.#count - 1) * this.#arity;
     const from = row * block.arity;
-    for (let i = 0; i < this.#arity; i++) if (this.#keys[last + i] !== block.keys[from + i]) return false;
+    for (let i = 0; i < this.#arity; i++) if (keys[last + i] !== block.keys[from + i]) return false;
     return true;
   }
 
-  #begin(block: CellBlock, row: number): void {
+  #begin(block: CellBlock, row: number): number {
     this.#finishRow();
-    const at = this.#count++ * this.#arity;
+    const { keys } = this.#columns;
+    const at = this.#count * this.#arity;
     const from = row * block.arity;
-    for (let i = 0; i < this.#arity; i++) this.#keys[at + i] = block.keys[from + i]!;
+    for (let i = 0; i < this.#arity; i++) keys[at + i] = block.keys[from + i]!;
+    return this.#count++;
   }
 
   #finishRow(): void {
-    if (this.#rows.length === 0) return;
-    const [block, row] = [this.#blocks[0]!, this.#rows[0]!];
+    if (this.#given === 0) return;
     if (this.#hasRegisters()) this.#uniteRegisters();
-    else if (this.#rows.length === 1)
-      this.#copyTokens(block, block.tokenStart[row]!, block.tokenStart[row + 1]!);
     else this.#uniteTokens();
-    this.#tokenStart[this.#count] = this.#tokenEnd;
-    this.#blocks.length = 0;
-    this.#rows.length = 0;
+    this.#columns.tokenStart[this.#count] = this.#tokenEnd;
+    this.#given = 0;
   }
 
   #hasRegisters(): boolean {
-    for (let i = 0; i < this.#rows.length; i++) {
+    for (let i = 0; i < this.#given; i++) {
       const { dense } = this.#blocks[i]!;
       if (dense.size > 0 && dense.has(this.#rows[i]!)) return true;
     }
     return false;
   }
 
-  #copyTokens({ tokens }: CellBlock, start: number, end: number): void {
-    let at = this.#tokenEnd;
-    for (let i = start; i < end; i++) this.#tokens[at++] = tokens[i]!;
-    this.#tokenEnd = at;
-    this.#work += (end - start) / TOKENS_OF_ROW;
+  #uniteTokens(): void {
+    const from = this.#tokenEnd;
+    const end = this.#copyTokens();
+    if (end - from <= SMALL_LIMIT) {
+      this.#tokenEnd = end;
+      return;
+    }
+    const registers = new Uint8Array(REGISTERS);
+    raiseByTokens(registers, LOG2M, this.#columns.tokens.subarray(from, end));
+    this.#dense.set(this.#count - 1, registers);
+    this.#work += ROWS_OF_DENSE;
   }
 
-  #uniteTokens(): void {
-    for (let i = 0; i < this.#rows.length; i++) {
+  /** The union of the tokens of the rows given; returns where it ends. */
+  #copyTokens(): number {
+    const { tokens } = this.#columns;
+    const at = this.#tokenEnd;
+    const { tokens: first, tokenStart: starts } = this.#blocks[0]!;
+    const start = starts[this.#rows[0]!]!;
+    const end = starts[this.#rows[0]! + 1]!;
+    this.#work += (end - start) / TOKENS_OF_ROW;
+    if (this.#given === 1) {
+      for (let i = start, to = at; i < end; i++) tokens[to++] = first[i]!;
+      return at + end - start;
+    }
+    if (this.#given > 2) return this.#copyMany();
+    const { tokens: second, tokenStart } = this.#blocks[1]!;
+    const row = this.#rows[1]!;
+    return mergeRuns(first, start, end, second, tokenStart[row]!, tokenStart[row + 1]!, tokens, at);
+  }
+
+  #copyMany(): number {
+    for (let i = 0; i < this.#given; i++) {
       const { tokens, tokenStart } = this.#blocks[i]!;
-      const [start, end] = [tokenStart[this.#rows[i]!]!, tokenStart[this.#rows[i]! + 1]!];
+      const start = tokenStart[this.#rows[i]!]!;
+      const end = tokenStart[this.#rows[i]! + 1]!;
       this.#union.add(tokens, start, end);
       this.#work += (end - start) / TOKENS_OF_ROW;
     }
-    const end = this.#union.copyTo(this.#tokens, this.#tokenEnd);
-    if (end - this.#tokenEnd <= SMALL_LIMIT) this.#tokenEnd = end;
-    else {
-      const registers = new Uint8Array(REGISTERS);
-      raiseByTokens(registers, LOG2M, this.#tokens.subarray(this.#tokenEnd, end));
-      this.#dense.set(this.#count - 1, registers);
-      this.#work += ROWS_OF_DENSE;
-    }
+    return this.#union.copyTo(this.#columns.tokens, this.#tokenEnd);
   }
 
   #uniteRegisters(): void {
+    this.#work += ROWS_OF_DENSE * this.#given;
+    const alone = this.#given === 1 ? this.#blocks[0]!.dense.get(this.#rows[0]!) : undefined;
+    this.#dense.set(this.#count - 1, alone ?? this.#united());
+  }
+
+  #united(): Uint8Array {
     const united = new Uint8Array(REGISTERS);
-    for (let i = 0; i < this.#rows.length; i++) {
-      const [{ dense, tokens, tokenStart }, row] = [this.#blocks[i]!, this.#rows[i]!];
+    for (let i = 0; i < this.#given; i++) {
+      const { dense, tokens, tokenStart } = this.#blocks[i]!;
+      const row = this.#rows[i]!;
       const registers = dense.get(row);
       // No hash gives a register of more than 65 − LOG2M, so none is wide.
       if (registers !== undefined) uniteRegisters(united, registers, false);
       else raiseByTokens(united, LOG2M, tokens.subarray(tokenStart[row], tokenStart[row + 1]));
     }
-    this.#dense.set(this.#count - 1, united);
-    this.#work += ROWS_OF_DENSE * this.#rows.length;
+    return united;
   }
 }
 
-/** Copies what is filled of a column, unless that is nearly all. */
-function* exactly<T extends Uint32Array | Float64Array>(column: T, length: number): Sliced<T> {
-  if (length === column.length) return column;
-  if (length > column.length * WORTH_KEEPING) return column.subarray(0, length) as T;
+function* copyOf<T extends Uint32Array | Float64Array>(column: T, length: number): Sliced<T> {
   yield length / TOKENS_OF_ROW;
   return column.slice(0, length) as T;
 }

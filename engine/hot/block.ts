@@ -82,13 +82,22 @@ function* sortByKey(table: CellTable, cells: Uint32Array, arity: number): Sliced
   }
   let from: Uint32Array = cells;
   let to: Uint32Array = new Uint32Array(cells.length);
+  const greatest = yield* greatestId(table);
   for (let i = arity - 1; i >= 0; i--) {
-    for (const shift of [0, 16]) {
+    for (const shift of greatest < RADIX ? [0] : [0, 16]) {
       yield* radixPass({ keys, stride, word: i, shift }, from, to);
       [from, to] = [to, from];
     }
   }
   return from;
+}
+
+function* greatestId({ keys, count, arity }: CellTable): Sliced<number> {
+  let greatest = 0;
+  yield* eachChunk(count * arity, (from, to) => {
+    for (let i = from; i < to; i++) if (keys[i]! > greatest) greatest = keys[i]!;
+  });
+  return greatest;
 }
 
 /** Which 16 bits of the keys. */

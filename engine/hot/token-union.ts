@@ -1,43 +1,46 @@
 /** Unites ascending runs of tokens: neighbours are merged two by two until one run is left. */
 export class TokenUnion {
-  /** The runs one after the other, and where each ends. */
+  /** The runs one after the other, and where each of the first `#count` ends. */
   #runs = new Uint32Array(64);
   #spare = new Uint32Array(64);
-  #ends: number[] = [];
-  #spareEnds: number[] = [];
+  readonly #ends: number[] = [];
+  #count = 0;
 
   /** Adds a run; an empty one counts for nothing. */
   add(tokens: Uint32Array, start: number, end: number): void {
     if (start === end) return;
-    const from = this.#ends.at(-1) ?? 0;
+    const from = this.#count === 0 ? 0 : this.#ends[this.#count - 1]!;
     const to = from + end - start;
     if (to > this.#runs.length) this.#grow(to);
     for (let i = start; i < end; i++) this.#runs[from + i - start] = tokens[i]!;
-    this.#ends.push(to);
+    this.#ends[this.#count++] = to;
   }
 
   /** Writes the union of all runs to `out` from `offset` on; returns where it ends. Nothing is left in here. */
   copyTo(out: Uint32Array, offset: number): number {
-    while (this.#ends.length > 2) this.#mergeNeighbours();
-    const [first = 0, second = first] = this.#ends;
-    const end = mergeRuns(this.#runs, 0, first, second, out, offset);
-    this.#ends.length = 0;
-    return end;
+    while (this.#count > 2) this.#mergeNeighbours();
+    const runs = this.#runs;
+    const first = this.#count > 0 ? this.#ends[0]! : 0;
+    const second = this.#count > 1 ? this.#ends[1]! : first;
+    this.#count = 0;
+    return mergeRuns(runs, 0, first, runs, first, second, out, offset);
   }
 
   #mergeNeighbours(): void {
-    const [runs, to, ends, toEnds] = [this.#runs, this.#spare, this.#ends, this.#spareEnds];
-    toEnds.length = 0;
+    const [runs, to, ends] = [this.#runs, this.#spare, this.#ends];
     let at = 0;
     let start = 0;
-    for (let run = 0; run < ends.length; run += 2) {
+    let merged = 0;
+    for (let run = 0; run < this.#count; run += 2) {
       const middle = ends[run]!;
-      const end = ends[run + 1] ?? middle;
-      at = mergeRuns(runs, start, middle, end, to, at);
-      toEnds.push(at);
+      const end = run + 1 < this.#count ? ends[run + 1]! : middle;
+      at = mergeRuns(runs, start, middle, runs, middle, end, to, at);
+      ends[merged++] = at;
       start = end;
     }
-    [this.#runs, this.#spare, this.#ends, this.#spareEnds] = [to, runs, toEnds, ends];
+    this.#count = merged;
+    this.#runs = to;
+    this.#spare = runs;
   }
 
   #grow(length: number): void {
@@ -48,28 +51,30 @@ export class TokenUnion {
   }
 }
 
-/** Merges `[start, middle)` and `[middle, end)` of `from`, each ascending; what is in both comes once. */
-function mergeRuns(
-  from: Uint32Array,
-  start: number,
-  middle: number,
-  end: number,
+/**
+ * Merges `first[a .. aEnd)` and `second[b .. bEnd)`, each ascending, to `to` from `at` on; what is in both comes once.
+ * Returns where it ends.
+ */
+export function mergeRuns(
+  first: Uint32Array,
+  a: number,
+  aEnd: number,
+  second: Uint32Array,
+  b: number,
+  bEnd: number,
   to: Uint32Array,
-  offset: number,
+  at: number,
 ): number {
-  let a = start;
-  let b = middle;
-  let at = offset;
-  while (a < middle && b < end) {
-    const left = from[a]! | 0;
-    const right = from[b]! | 0;
+  while (a < aEnd && b < bEnd) {
+    const left = first[a]! | 0;
+    const right = second[b]! | 0;
     // Without a branch, which would be mispredicted every other time: half the time of one that has it.
     const takesLeft = Number(left >>> 0 <= right >>> 0);
     to[at++] = right ^ ((left ^ right) & -takesLeft);
     b = (b + Number(right >>> 0 <= left >>> 0)) | 0;
     a = (a + takesLeft) | 0;
   }
-  while (a < middle) to[at++] = from[a++]!;
-  while (b < end) to[at++] = from[b++]!;
+  while (a < aEnd) to[at++] = first[a++]!;
+  while (b < bEnd) to[at++] = second[b++]!;
   return at;
 }
