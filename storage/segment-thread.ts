@@ -1,6 +1,4 @@
 /** The thread that packs a segment, seen from outside. */
-import { createRequire } from "node:module";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { TidemarkError, type ErrorCode } from "../engine/errors.js";
 import type { Position } from "../engine/log.js";
@@ -21,7 +19,7 @@ export type PackReply =
 
 /** Whether this runs from its sources: in development. Then tsx reads them, in the thread too. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
-const ENTRY = fileURLToPath(new URL(IS_SOURCE ? "segment-main.ts" : "segment-main.js", import.meta.url));
+const ENTRY = new URL(IS_SOURCE ? "segment-main.ts" : "segment-main.js", import.meta.url);
 
 export class PackThread {
   readonly #worker: Worker;
@@ -29,7 +27,9 @@ export class PackThread {
   #failure: unknown;
 
   private constructor() {
-    this.#worker = new Worker(ENTRY, { execArgv: IS_SOURCE ? ["--import", tsx()] : [] });
+    this.#worker = IS_SOURCE
+      ? new Worker(readingSources(), { eval: true, execArgv: [] })
+      : new Worker(ENTRY, { execArgv: [] });
     this.#worker.on("message", (reply: PackReply) => this.#waiting?.resolve(reply));
     this.#worker.on("messageerror", (error) => this.#fail(error));
     this.#worker.on("error", (error) => this.#fail(error));
@@ -81,6 +81,8 @@ export class PackThread {
   }
 }
 
-function tsx(): string {
-  return pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+/** A thread does not take tsx over from the one that starts it. */
+function readingSources(): string {
+  const tsx = import.meta.resolve("tsx/esm/api");
+  return `import("${tsx}").then(({ register }) => { register(); return import("${ENTRY.href}"); });`;
 }
