@@ -124,6 +124,14 @@ export interface IngestReply {
   readonly durable: boolean;
 }
 
+export interface LiveOptions {
+  /**
+   * Asked after each message: resolves when the reader can take the next. What changes meanwhile is told together, so that
+   * a slow reader is told less often and nothing piles up. Default: a message every `pushIntervalMs` at most.
+   */
+  readonly ready?: () => Promise<unknown>;
+}
+
 /** What a live query emits: first a snapshot, then absolute values; losing one costs freshness only. */
 export type LiveMessage =
   | { readonly type: "snapshot"; readonly seq: Position; readonly payload: QueryResult }
@@ -309,7 +317,7 @@ export interface Engine {
   /** How long an answer of this engine stays as it is; undefined for one that cannot be kept (a page, raw events). */
   freshness(answer: Answer): Freshness | undefined;
   /** Errors with `TidemarkError` at subscription; completes when the engine closes. */
-  live$(query: QueryInput): Observable<LiveMessage>;
+  live$(query: QueryInput, options?: LiveOptions): Observable<LiveMessage>;
   stats(): EngineStats;
   /** Writes every hot cell to the store; after it a restart replays nothing. */
   checkpoint(): Promise<void>;

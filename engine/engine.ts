@@ -23,6 +23,7 @@ import type {
   IngestOptions,
   IngestReply,
   LiveMessage,
+  LiveOptions,
   MerkleReport,
   OverlapInput,
   OverlapResult,
@@ -137,7 +138,7 @@ class TidemarkEngine implements Engine {
     return this.#core.questions.freshness(answer);
   }
 
-  live$(query: QueryInput): Observable<LiveMessage> {
+  live$(query: QueryInput, options: LiveOptions = {}): Observable<LiveMessage> {
     const view = (): LiveView => {
       this.#requireOpen();
       const { schema } = this;
@@ -150,7 +151,8 @@ class TidemarkEngine implements Engine {
       const position = (): number => this.#core.buckets.position;
       return new LiveView({ answer, position, now: () => this.#settings.scheduler.now() }, query);
     };
-    return live$(view, this.#settings.pushIntervalMs, this.#pipeline()).pipe(
+    const { pushIntervalMs } = this.#settings;
+    return live$(view, { pushIntervalMs, ...options }, this.#pipeline()).pipe(
       // An engine that closes in the middle of a push has nothing more to say.
       catchError((error: unknown) => (this.#state === "closing" ? EMPTY : throwError(() => error))),
     );

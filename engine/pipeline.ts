@@ -3,15 +3,17 @@ import {
   defer,
   exhaustMap,
   filter,
+  forkJoin,
   interval,
   merge,
   of,
   takeUntil,
-  throttleTime,
+  throttle,
+  timer,
   type Observable,
   type SchedulerLike,
 } from "rxjs";
-import type { LiveMessage } from "./api.js";
+import type { LiveMessage, LiveOptions } from "./api.js";
 import type { Committer } from "./hot/committer.js";
 import type { Folded } from "./ingest.js";
 import type { LiveView } from "./live.js";
@@ -64,19 +66,28 @@ export function upkeep$(
   );
 }
 
+export interface PushPace extends LiveOptions {
+  /** Least time between two messages, ms. */
+  readonly pushIntervalMs: number;
+}
+
 /**
- * batches, at most one per `pushIntervalMs` ─┐
- * ticks (the hour may end without an event) ─┴─ what has changed in the view
+ * batches, at most one per `pushIntervalMs`, and when the reader is ready ─┐
+ * ticks (the hour may end without an event) ──────────────────────────────┴─ what has changed in the view
  */
 export function live$(
   view: () => LiveView,
-  pushIntervalMs: number,
+  { pushIntervalMs, ready }: PushPace,
   options: PipelineOptions,
 ): Observable<LiveMessage> {
   const { folded$, closed$, scheduler } = options;
   return defer(() => {
     const live = view();
-    const pushes$ = folded$.pipe(throttleTime(pushIntervalMs, scheduler, { leading: true, trailing: true }));
+    const rest$ = (): Observable<unknown> => {
+      const interval$ = timer(pushIntervalMs, scheduler);
+      return ready === undefined ? interval$ : forkJoin([interval$, ready()]);
+    };
+    const pushes$ = folded$.pipe(throttle(rest$, { leading: true, trailing: true }));
     const ticks$ = interval(TICK_MS, scheduler).pipe(filter(() => live.hasEnded()));
     return concat(of(live.snapshot()), merge(pushes$, ticks$).pipe(exhaustMap(() => live.changes())));
   }).pipe(takeUntil(closed$));

@@ -34,6 +34,6 @@ parentPort!.on("message", (request: PackRequest) => {
     const reply = answer(request);
     parentPort!.postMessage(reply, reply.kind === "segment" ? buffersOf(reply.segment) : []);
   } catch (error) {
-    parentPort!.postMessage(failed(error));
+    parentPort!.postMessage(failed(error), []);
   }
 });

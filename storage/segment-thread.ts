@@ -68,7 +68,7 @@ export class PackThread {
     const reply = await new Promise<PackReply>((resolve, reject) => {
       if (this.#failure !== undefined) throw this.#failure;
       this.#waiting = { resolve, reject };
-      this.#worker.postMessage(request);
+      this.#worker.postMessage(request, []);
     });
     if (reply.kind !== "failed") return reply;
     const { code, message } = reply;

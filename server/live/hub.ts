@@ -6,6 +6,7 @@ import { TidemarkError } from "../../engine/errors.js";
 import type { TokenCheck } from "../auth.js";
 import * as limits from "../limits.js";
 import { LiveConnection } from "./connection.js";
+import { Fanout } from "./fanout.js";
 import { CLOSE } from "./protocol.js";
 import { Topic } from "./topic.js";
 
@@ -27,6 +28,7 @@ export type LiveLimits = Readonly<typeof LIVE_LIMITS>;
 export class LiveHub {
   /** Changes with every start: positions of another epoch mean nothing here. */
   readonly epoch = randomBytes(6).toString("hex");
+  readonly #fanout = new Fanout();
   readonly #connections = new Set<LiveConnection>();
   readonly #topics = new Map<string, Topic>();
   #heartbeat: NodeJS.Timeout | undefined;
@@ -58,7 +60,7 @@ export class LiveHub {
     if (this.#topics.size >= this.limits.maxTopics) {
       throw new TidemarkError("overloaded", "Too many different live queries are open; try again later.");
     }
-    const topic: Topic = new Topic(this.engine, query, () => {
+    const topic: Topic = new Topic(this.engine, query, this.#fanout, () => {
       if (this.#topics.get(key) === topic) this.#topics.delete(key);
     });
     this.#topics.set(key, topic);

@@ -2,6 +2,7 @@ import { take, type Subscription } from "rxjs";
 import type { Engine, LiveMessage, QueryInput } from "../../engine/api.js";
 import { TidemarkError } from "../../engine/errors.js";
 import { LIVE_SNAPSHOT_REUSE_MS, MAX_LIVE_FRAME_BYTES } from "../limits.js";
+import type { Fanout } from "./fanout.js";
 import { Frame } from "./frame.js";
 
 export interface TopicListener {
@@ -21,10 +22,13 @@ export class Topic {
   /** For a moment, and only until something changes: time alone can change the state of a row. */
   #snapshot: Frame | undefined;
   #forget: NodeJS.Timeout | undefined;
+  /** The last message is with all listeners. */
+  #sent: Promise<void> = Promise.resolve();
 
   constructor(
     readonly engine: Engine,
     readonly query: QueryInput,
+    readonly fanout: Fanout,
     readonly onUnused: () => void,
   ) {}
 
@@ -33,7 +37,7 @@ export class Topic {
     this.#listeners.add(listener);
     if (this.#source !== undefined) return this.refresh(listener);
     this.#waiting.add(listener);
-    this.#source = this.engine.live$(this.query).subscribe({
+    this.#source = this.engine.live$(this.query, { ready: () => this.#sent }).subscribe({
       next: (message) => this.#broadcast(message),
       error: (error: unknown) => this.#end(error),
       complete: () => this.#end(undefined),
@@ -67,7 +71,7 @@ export class Topic {
     const frame = this.#frameOf(message);
     if (frame === undefined) return;
     if (frame.type === "snapshot") this.#waiting.clear();
-    for (const listener of this.#listeners) listener.onFrame(frame);
+    this.#sent = this.fanout.send(frame, this.#listeners);
   }
 
   #answerWaiting(message: LiveMessage): void {

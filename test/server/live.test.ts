@@ -20,10 +20,10 @@ async function counted(): Promise<{ engine: Engine; open: () => number }> {
   const inner = await testEngine();
   let open = 0;
   const engine = withEngine(inner, {
-    live$: (query) =>
+    live$: (query, options) =>
       new Observable<LiveMessage>((subscriber) => {
         open++;
-        const source = inner.live$(query).subscribe(subscriber);
+        const source = inner.live$(query, options).subscribe(subscriber);
         return () => {
           open--;
           source.unsubscribe();

@@ -42,7 +42,7 @@ export function withEngine(inner: Engine, others: Partial<Engine>): Engine {
     overlap: (input) => inner.overlap(input),
     batch: (questions) => inner.batch(questions),
     freshness: (answer) => inner.freshness(answer),
-    live$: (query) => inner.live$(query),
+    live$: (query, options) => inner.live$(query, options),
     stats: () => inner.stats(),
     checkpoint: () => inner.checkpoint(),
     revisions: (options) => inner.revisions(options),
