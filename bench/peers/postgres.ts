@@ -9,17 +9,15 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ms, print, quantile } from "../figures.js";
 import type { History } from "../history.js";
+import { BIN, isInstalled, PostgresServer } from "./postgres-server.js";
 import { DAY_MS, HOUR_MS, rollups } from "./rollups.js";
 
-const BIN = "/usr/lib/postgresql/15/bin";
-const EXTENSION = "/usr/share/postgresql/15/extension/hll.control";
 const SETTINGS = [
-  "listen_addresses=",
   "fsync=off",
   "synchronous_commit=off",
   "shared_buffers=2GB",
@@ -61,18 +59,18 @@ export async function postgresPeer(
   directory: string,
   history: History,
 ): Promise<ReadonlyMap<string, PeerFigure> | undefined> {
-  if (!existsSync(`${BIN}/initdb`) || !existsSync(EXTENSION) || process.getuid?.() !== 0) {
+  if (!isInstalled()) {
     print("PostgreSQL 15 with hll is not installed, or this is not root: no peer.");
     return undefined;
   }
-  const server = new Server(join(directory, "postgres"));
+  const server = new PostgresServer(join(directory, "postgres"), SETTINGS);
   try {
-    await server.load(history);
+    await load(server, history);
     server.run(
       "create extension if not exists pg_prewarm; select pg_prewarm(c.oid) from pg_class c where relkind in ('r', 'i', 't')",
     );
     const figures = new Map(
-      [...queriesOf(history)].map(([what, script]) => [what, server.time(script)] as const),
+      [...queriesOf(history)].map(([what, script]) => [what, timesOf(server, script)] as const),
     );
     const empty = figures.get("nothing")!;
     print(`PostgreSQL: a round trip that asks for nothing takes ${ms(empty.p50)} ms`);
@@ -137,134 +135,81 @@ function monthOf(ms: number): number {
   return date.getUTCFullYear() * 12 + date.getUTCMonth();
 }
 
-/** A server in a folder of its own, which is kept; reached through a socket there. */
-class Server {
-  readonly #folder: string;
-  readonly #socket = mkdtempSync(join(tmpdir(), "tidemark-pg-"));
-  #runs = false;
+/** The folder is kept, and used again for the same workload. */
+async function load(server: PostgresServer, history: History): Promise<void> {
+  const marker = join(server.folder, "loaded.json");
+  const parameters = JSON.stringify(history.workload);
+  if (existsSync(marker) && readFileSync(marker, "utf8") === parameters) return server.start();
+  server.create();
+  const begun = performance.now();
+  server.run(TABLES + STORAGE);
+  await copyAll(server, history);
+  server.run(FINISH);
+  process.stderr.write(`  PostgreSQL loaded in ${Math.round((performance.now() - begun) / 1000)} s\n`);
+  writeFileSync(marker, parameters);
+}
 
-  constructor(folder: string) {
-    this.#folder = folder;
-    process.once("exit", () => this.stop());
-  }
-
-  async load(history: History): Promise<void> {
-    const marker = join(this.#folder, "loaded.json");
-    const parameters = JSON.stringify(history.workload);
-    execFileSync("chown", ["postgres", this.#socket]);
-    if (existsSync(marker) && readFileSync(marker, "utf8") === parameters) {
-      this.#start();
-      return;
-    }
-    rmSync(this.#folder, { recursive: true, force: true });
-    mkdirSync(this.#folder, { recursive: true });
-    execFileSync("chown", ["postgres", this.#folder]);
-    this.#asPostgres("initdb", `-D ${this.#folder}/data -A trust -U postgres -N -E UTF8 --locale=C`);
-    this.#start();
-    const begun = performance.now();
-    this.run(TABLES + STORAGE);
-    await this.#copy(history);
-    this.run(FINISH);
-    process.stderr.write(`  PostgreSQL loaded in ${Math.round((performance.now() - begun) / 1000)} s\n`);
-    writeFileSync(marker, parameters);
-  }
-
-  run(sql: string): string {
-    return execFileSync(`${BIN}/psql`, [...this.#connection(), "-XqAt", "-v", "ON_ERROR_STOP=1", "-f", "-"], {
-      input: sql,
-      encoding: "utf8",
-    });
-  }
-
-  /** Milliseconds of the transactions of a `pgbench` script. */
-  time(script: string): PeerFigure {
-    const work = mkdtempSync(join(tmpdir(), "tidemark-pgbench-"));
-    try {
-      const file = join(work, "script.sql");
-      writeFileSync(file, script);
-      const options = ["-n", "-M", "prepared", "-c", "1", "-T", String(SECONDS), "-l", "--log-prefix=log"];
-      execFileSync(`${BIN}/pgbench`, [...this.#connection(), ...options, "-f", file, "postgres"], {
-        cwd: work,
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      const log = execFileSync("sh", ["-c", "cat log.*"], {
-        cwd: work,
-        encoding: "utf8",
-        maxBuffer: 2 ** 28,
-      });
-      const times = log
-        .trimEnd()
-        .split("\n")
-        .map((line) => Number(line.split(" ")[2]) / 1000);
-      const counted = Float64Array.from(times.slice(Math.floor(times.length / 3))).sort();
-      return { p50: quantile(counted, 0.5), p99: quantile(counted, 0.99) };
-    } finally {
-      rmSync(work, { recursive: true, force: true });
-    }
-  }
-
-  stop(): void {
-    try {
-      if (this.#runs) this.#asPostgres("pg_ctl", `-D ${this.#folder}/data -m fast -w stop`);
-    } finally {
-      this.#runs = false;
-      rmSync(this.#socket, { recursive: true, force: true });
-    }
-  }
-
-  /** One `psql` for each table, all at once. */
-  async #copy(history: History): Promise<void> {
-    const copies = new Map<string, ReturnType<typeof spawn>>();
-    const lines = new Map<string, string[]>();
-    const flush = async (table: string): Promise<void> => {
-      let copy = copies.get(table);
-      if (copy === undefined) {
-        const sql = `copy ${table} from stdin`;
-        copy = spawn(`${BIN}/psql`, [...this.#connection(), "-Xq", "-v", "ON_ERROR_STOP=1", "-c", sql], {
-          stdio: ["pipe", "inherit", "inherit"],
-        });
-        copies.set(table, copy);
-      }
-      const text = lines.get(table)!.join("");
-      lines.set(table, []);
-      if (!copy.stdin!.write(text)) await once(copy.stdin!, "drain");
-    };
-    for (const { table, startMs, key, views, sketch } of rollups(history)) {
-      const period = Math.floor(startMs / (table === "blog_hour" ? HOUR_MS : DAY_MS));
-      const columns = [
-        ...(table === "total_day" ? [] : [key]),
-        period,
-        ...(table === "blog_hour" ? [] : [monthOf(startMs)]),
-        views,
-        `\\\\x${Buffer.from(sketch).toString("hex")}`,
-      ];
-      const rows = lines.get(table) ?? [];
-      lines.set(table, rows);
-      if (rows.push(`${columns.join("\t")}\n`) >= 1000) await flush(table);
-    }
-    for (const table of lines.keys()) await flush(table);
-    for (const [table, copy] of copies) {
-      copy.stdin!.end();
-      const [code] = (await once(copy, "exit")) as [number];
-      if (code !== 0) throw new Error(`copy into ${table} ended with ${code}`);
-    }
-  }
-
-  #connection(): string[] {
-    return ["-h", this.#socket, "-U", "postgres"];
-  }
-
-  #start(): void {
-    const settings = [`unix_socket_directories=${this.#socket}`, ...SETTINGS];
-    const options = settings.map((setting) => `-c ${setting}`).join(" ");
-    this.#asPostgres("pg_ctl", `-D ${this.#folder}/data -w -l ${this.#folder}/log -o "${options}" start`);
-    this.#runs = true;
-  }
-
-  #asPostgres(program: string, parameters: string): void {
-    execFileSync("su", ["postgres", "-s", "/bin/sh", "-c", `${BIN}/${program} ${parameters}`], {
-      cwd: "/",
+/** Milliseconds of the transactions of a `pgbench` script. */
+function timesOf(server: PostgresServer, script: string): PeerFigure {
+  const work = mkdtempSync(join(tmpdir(), "tidemark-pgbench-"));
+  try {
+    const file = join(work, "script.sql");
+    writeFileSync(file, script);
+    const options = ["-n", "-M", "prepared", "-c", "1", "-T", String(SECONDS), "-l", "--log-prefix=log"];
+    execFileSync(`${BIN}/pgbench`, [...server.connection(), ...options, "-f", file, "postgres"], {
+      cwd: work,
       stdio: ["ignore", "ignore", "pipe"],
     });
+    const log = execFileSync("sh", ["-c", "cat log.*"], {
+      cwd: work,
+      encoding: "utf8",
+      maxBuffer: 2 ** 28,
+    });
+    const times = log
+      .trimEnd()
+      .split("\n")
+      .map((line) => Number(line.split(" ")[2]) / 1000);
+    const counted = Float64Array.from(times.slice(Math.floor(times.length / 3))).sort();
+    return { p50: quantile(counted, 0.5), p99: quantile(counted, 0.99) };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** One `psql` for each table, all at once. */
+async function copyAll(server: PostgresServer, history: History): Promise<void> {
+  const copies = new Map<string, ReturnType<typeof spawn>>();
+  const lines = new Map<string, string[]>();
+  const flush = async (table: string): Promise<void> => {
+    let copy = copies.get(table);
+    if (copy === undefined) {
+      const sql = `copy ${table} from stdin`;
+      copy = spawn(`${BIN}/psql`, [...server.connection(), "-Xq", "-v", "ON_ERROR_STOP=1", "-c", sql], {
+        stdio: ["pipe", "inherit", "inherit"],
+      });
+      copies.set(table, copy);
+    }
+    const text = lines.get(table)!.join("");
+    lines.set(table, []);
+    if (!copy.stdin!.write(text)) await once(copy.stdin!, "drain");
+  };
+  for (const { table, startMs, key, views, sketch } of rollups(history)) {
+    const period = Math.floor(startMs / (table === "blog_hour" ? HOUR_MS : DAY_MS));
+    const columns = [
+      ...(table === "total_day" ? [] : [key]),
+      period,
+      ...(table === "blog_hour" ? [] : [monthOf(startMs)]),
+      views,
+      `\\\\x${Buffer.from(sketch).toString("hex")}`,
+    ];
+    const rows = lines.get(table) ?? [];
+    lines.set(table, rows);
+    if (rows.push(`${columns.join("\t")}\n`) >= 1000) await flush(table);
+  }
+  for (const table of lines.keys()) await flush(table);
+  for (const [table, copy] of copies) {
+    copy.stdin!.end();
+    const [code] = (await once(copy, "exit")) as [number];
+    if (code !== 0) throw new Error(`copy into ${table} ended with ${code}`);
   }
 }
