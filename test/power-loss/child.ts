@@ -7,9 +7,9 @@ import { fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { open as openRaw } from "lmdb";
 import { createEngine, type Engine } from "../../engine/index.js";
-import { openLmdb } from "../../storage/lmdb.js";
+import { openLmdb, type LmdbStorage } from "../../storage/lmdb.js";
 import { Clock } from "../support/clock.js";
-import { makeBatch, OPTIONS, START_MS } from "./workload.js";
+import { makeBatch, OPTIONS, SEGMENTS, START_MS } from "./workload.js";
 import { mulberry32 } from "../support/random.js";
 
 const MINUTE_MS = 60_000;
@@ -35,7 +35,9 @@ process.on("unhandledRejection", (reason) => {
 class Load {
   #clock = new Clock(START_MS);
   #engine!: Engine;
+  #storage!: LmdbStorage;
   #sent = 0;
+  #hasCompacted = false;
 
   async run(): Promise<void> {
     say("begun");
@@ -45,15 +47,18 @@ class Load {
       if (random() < 0.5) await Promise.all(group);
       await this.#step();
       await Promise.all(group);
+      this.#hasCompacted ||= this.#storage.log.sizes().segments.count > 0;
       if (random() < 0.06) await this.#pass(4 * DAY_MS);
     }
+    if (!this.#hasCompacted) throw new Error("no segment was made: this run says nothing about them");
     await this.#engine.close();
     say("done");
   }
 
   async #start(): Promise<void> {
     this.#clock = this.#clock.fork();
-    const storage = await openLmdb(`${root}/store`);
+    const storage = await openLmdb(`${root}/store`, { segments: SEGMENTS });
+    this.#storage = storage;
     const { scheduler } = this.#clock;
     this.#engine = await createEngine({ ...OPTIONS, storage, scheduler });
   }

@@ -9,7 +9,7 @@ import { setTimeout } from "node:timers/promises";
 import { createEngine, type Engine, type TidemarkError } from "../../engine/index.js";
 import { openLmdb } from "../../storage/lmdb.js";
 import { Clock, turn } from "../support/clock.js";
-import { makeBatch, OPTIONS, START_MS, type Batch } from "./workload.js";
+import { makeBatch, OPTIONS, SEGMENTS, START_MS, type Batch } from "./workload.js";
 
 const [kind, root, errno, times, from, step] = process.argv.slice(2);
 const marks = openSync(`${root}/marks`, "a");
@@ -67,7 +67,7 @@ class Scenario {
       if (attempt > MOST_OPENINGS) throw new Error(`${this.#store} cannot be opened any more`);
       this.#clock = this.#clock.fork();
       try {
-        const storage = await openLmdb(this.#store);
+        const storage = await openLmdb(this.#store, { segments: SEGMENTS });
         this.#engine = await createEngine({ ...OPTIONS, storage, scheduler: this.#clock.scheduler });
         return;
       } catch (error) {

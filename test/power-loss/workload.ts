@@ -1,5 +1,6 @@
 import type { IngestOptions } from "../../engine/index.js";
 import type { WorldOptions } from "../simulation/world.js";
+import type { SegmentLimits } from "../../storage/segment-plan.js";
 import type { PlainEvent } from "../support/oracle.js";
 import { mulberry32 } from "../support/random.js";
 
@@ -19,6 +20,9 @@ export const OPTIONS: WorldOptions = {
   maxHotCells: 400,
   retention: { raw: 8 * DAY_MS, quarter: 10 * DAY_MS, hour: 20 * DAY_MS, day: 100 * DAY_MS },
 };
+
+/** So small that the log is compacted, and segments are given up, all the time. */
+export const SEGMENTS: SegmentLimits = { events: 150, records: 40, bytes: 1024 * 1024, spanMs: 7 * DAY_MS };
 
 export interface Batch {
   readonly number: number;
