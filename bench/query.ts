@@ -7,6 +7,9 @@
  *
  * warm: other blogs, or other days of the same buckets, were asked about before; every query is another one, and no
  * answer is kept. cold: no decoded block is kept from one query to the next (the files are in the system's cache).
+ * window: the same query of a moving range (7 days until now) again and again, with what the engine keeps by default, but
+ * each time later than an answer may be old: its sealed part is kept, as it is after a seal, when it was made ahead of
+ * the question, and what is open is read. This is what a dashboard pays; warm is what a question pays that nobody asked.
  * again: the same query twice, with what the engine keeps of answers by default.
  *
  *   TIDEMARK_BENCH_EVENTS=27000000 (default 3,000,000 over the same 180 days)
@@ -33,6 +36,11 @@ const WARM_UP = 1500;
 const WARM_UP_MS = 3000;
 const CALLS = 500;
 const COLD_CALLS = 30;
+const WINDOW_CALLS = 100;
+/** Older than an answer of an open range may be, ms. */
+const WINDOW_STEP_MS = 6000;
+/** So late that nothing is sealed while the clock is moved: the store stays as it is. */
+const NO_SEAL: OpenOptions = { engine: { allowedLatenessMs: 10 * 86_400_000 } };
 /** Answers kept: none. */
 const FORGETFUL: OpenOptions = { engine: { maxCacheBytes: 0 } };
 
@@ -67,6 +75,29 @@ async function measure(
     globalThis.gc?.();
     figures.set(question, await timesOf(calls, (turn) => engine.query(question.input(2 * turn + 1))));
   }
+  return figures;
+}
+
+/** Each time the answer is too old to be given again, but its sealed part is kept. */
+async function measureWindows(
+  directory: string,
+  { workload }: History,
+  questions: readonly Question[],
+): Promise<Figures> {
+  const { engine, clock } = await openHistory(directory, workload.startMs + workload.spanMs, NO_SEAL);
+  const figures: Figures = new Map();
+  for (const question of questions) {
+    const { window } = question;
+    if (window === undefined) continue;
+    const ask = (): Promise<unknown> => {
+      clock.nowMs += WINDOW_STEP_MS;
+      return engine.query(window);
+    };
+    await timesOf(WINDOW_CALLS, ask);
+    globalThis.gc?.();
+    figures.set(question, await timesOf(WINDOW_CALLS, ask));
+  }
+  await engine.close();
   return figures;
 }
 
@@ -122,7 +153,8 @@ async function askAll(directory: string, history: History): Promise<void> {
     measure(engine, questions.map(repeated), 1, COLD_CALLS),
   );
   const repeats = [...again.values()];
-  row("ms", "warm p50", "p99", "bar", "cold p50", "again p50", "HTTP p50", "PG p50", "PG p99");
+  const windows = await measureWindows(directory, history, questions);
+  row("ms", "warm p50", "p99", "bar", "window p50", "cold p50", "again p50", "HTTP p50", "PG p50", "PG p99");
   questions.forEach((question, i) => {
     const times = warm.get(question)!;
     const [p50, p99] = [quantile(times, 0.5), quantile(times, 0.99)];
@@ -132,6 +164,7 @@ async function askAll(directory: string, history: History): Promise<void> {
       ms(p50),
       ms(p99),
       ms(question.barMs),
+      ms(windows.has(question) ? quantile(windows.get(question)!, 0.5) : undefined),
       ms(quantile(cold.get(question)!, 0.5)),
       ms(quantile(repeats[i]!, 0.5)),
       ms(http === undefined ? undefined : quantile(http.get(question)!, 0.5)),

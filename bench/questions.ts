@@ -13,6 +13,8 @@ export interface Question {
   /** Needs a history as long as this, days. */
   readonly days: number;
   readonly input: (turn: number) => QueryInput;
+  /** The same of a range that moves with the clock, as a dashboard asks it again and again. */
+  readonly window?: QueryInput;
 }
 
 const DAY_MS = 86_400_000;
@@ -54,7 +56,12 @@ export function questionsOf(history: History): Question[] {
     barMs: number,
     days: number,
     input: Question["input"],
-  ): Question => ({ id, what, barMs, days, input: (turn) => ({ ...another(turn), ...input(turn) }) });
+    window: QueryInput = input(0),
+  ): Question => {
+    const isWindow = typeof window.date_range === "string";
+    const asked = { id, what, barMs, days, input: (turn: number) => ({ ...another(turn), ...input(turn) }) };
+    return isWindow ? { ...asked, window: { metrics: METRICS, ...window } } : asked;
+  };
   return [
     question("Q1", "current hour of a blog", 0.045, 1, (t) => ({ date_range: "current_hour", ...blog(t) })),
     question("Q2", "last 24 h hourly of a blog", 0.095, 2, (t) => ({ ...hourly, ...blog(t) })),
@@ -70,10 +77,14 @@ export function questionsOf(history: History): Question[] {
       order_by: [["views", "desc"]],
       limit: 10,
     })),
-    question("Q7", "countries over 30 days", 2, 37, (t) => ({
-      date_range: daysFrom(t, 30, 6),
-      dimensions: ["country"],
-    })),
+    question(
+      "Q7",
+      "countries over 30 days",
+      2,
+      37,
+      (t) => ({ date_range: daysFrom(t, 30, 6), dimensions: ["country"] }),
+      { date_range: "30d", dimensions: ["country"] },
+    ),
   ];
 }
 

@@ -166,6 +166,8 @@ export interface EngineStats {
     readonly misses: number;
     readonly entries: number;
     readonly bytes: number;
+    /** Windows whose sealed part was made before anybody asked. */
+    readonly ahead: number;
   };
   /** The last failure to write buckets, or null; they are kept in memory and tried again. */
   readonly lastCommitError: string | null;

@@ -1,4 +1,4 @@
-import { Subject, takeUntil } from "rxjs";
+import { Subject, exhaustMap, interval, takeUntil } from "rxjs";
 import { Buckets } from "./hot/buckets.js";
 import { Committer } from "./hot/committer.js";
 import { Dictionaries } from "./hot/dictionaries.js";
@@ -15,6 +15,9 @@ import type { StoreMeta } from "./store.js";
 import type { Tally } from "./tally.js";
 import { createPause } from "./upkeep/ground.js";
 import { Upkeep } from "./upkeep/upkeep.js";
+
+/** How often is looked for windows that a seal, a late event or the clock has done away with, ms. */
+const AHEAD_EVERY_MS = 1000;
 
 /** While a commit is under way, memory may hold this many times the cells that start one. */
 const OVERFULL_FACTOR = 3;
@@ -58,6 +61,7 @@ export class Core {
       moment: () => this.moment(),
       watched: (answer) => this.watched(answer),
       pause: createPause(settings.nextTurn),
+      rest: (ms) => new Promise((resolve) => void scheduler.schedule(() => resolve(), ms)),
       epoch: scheduler.now().toString(36),
     });
   }
@@ -90,7 +94,18 @@ export class Core {
 
   /** Drops everything; what it had under way may still fail. */
   close(): void {
+    this.questions.ahead.close();
     this.closed$.next();
+  }
+
+  /** Makes windows ahead of the questions, from now on. */
+  runAhead(): void {
+    interval(AHEAD_EVERY_MS, this.#settings.scheduler)
+      .pipe(
+        exhaustMap(() => this.questions.ahead.run()),
+        takeUntil(this.closed$),
+      )
+      .subscribe();
   }
 
   async #recover(meta: StoreMeta | undefined): Promise<void> {

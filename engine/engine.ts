@@ -171,7 +171,13 @@ class TidemarkEngine implements Engine {
       events: this.#tally.events,
       rejected: this.#tally.rejected,
       commits: committer.commits,
-      cache: { hits: cache.hits, misses: cache.misses, entries: cache.entries, bytes: cache.sizeBytes },
+      cache: {
+        hits: cache.hits,
+        misses: cache.misses,
+        entries: cache.entries,
+        bytes: cache.sizeBytes,
+        ahead: questions.ahead.made,
+      },
       lastCommitError: committer.lastError?.message ?? null,
       failure: health.failure?.message ?? null,
       mismatches: upkeep.mismatches,
@@ -250,7 +256,14 @@ class TidemarkEngine implements Engine {
   }
 
   /** Starts what a core does by itself. */
-  #run({ committer, upkeep, ingestor: { folded$ }, closed$ }: Core): void {
+  #run(core: Core): void {
+    core.runAhead();
+    const {
+      committer,
+      upkeep,
+      ingestor: { folded$ },
+      closed$,
+    } = core;
     const { scheduler } = this.#settings;
     commits$(committer, { folded$, closed$, scheduler }).subscribe();
     upkeep$(upkeep, { closed$, scheduler }).subscribe();

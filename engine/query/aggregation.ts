@@ -84,15 +84,26 @@ export class Aggregation {
     return this.addStored(buckets, this.#span.runs).addHot(buckets);
   }
 
-  /** What was read before of other runs. */
-  addFound(table: CellTable, revised: Uint8Array): this {
+  /** What was read before of other runs; nobody changes it any more, so that nothing of it is copied. */
+  addFound(block: CellBlock, revised: Uint8Array): this {
     for (let time = 0; time < revised.length; time++) this.revised[time]! |= revised[time]!;
-    this.#table.addTable(table);
+    const { arity, keys } = block;
+    for (let row = 0; row < block.count; row++) {
+      const key = keys.subarray(row * arity, (row + 1) * arity);
+      this.#addRow(this.#table.upsert(0, key), block, row);
+    }
+    this.#cell = -1;
     return this;
   }
 
   /** Reads these runs; each call's begin after those of the call before. */
   addStored(buckets: Buckets, runs: readonly Run[]): this {
+    for (const _ of this.storedSteps(buckets, runs));
+    return this;
+  }
+
+  /** The same, bucket by bucket. */
+  *storedSteps(buckets: Buckets, runs: readonly Run[]): Generator<void, void> {
     const { edges } = this.#span;
     let time = 0;
     for (const { calendar, grain, fromMs, toMs, count } of runs) {
@@ -105,9 +116,9 @@ export class Aggregation {
         if (!this.#addBucket(buckets, address)) continue;
         this.#count(grain);
         this.#checkSize();
+        yield;
       }
     }
-    return this;
   }
 
   /** Whole blocks, or as much of them as the few keys need that filters pin. False where the bucket has nothing of it. */

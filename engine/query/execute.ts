@@ -87,7 +87,7 @@ export function compute(
   plans = plansFor(prepared, buckets, moment),
   keeping?: Keeping,
 ): Computed {
-  const source = new BucketSource(prepared.schema, buckets, moment, keeping);
+  const source = new BucketSource(prepared.schema, buckets, keeping);
   const sealedUntil = buckets.sealedUntil(UTC_CALENDAR);
   const { position } = buckets;
   return new Execution({ prepared, plans, buckets, moment, sealedUntil, position, source }).run();

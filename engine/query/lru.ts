@@ -31,6 +31,16 @@ export class Lru<T> {
     return kept.value;
   }
 
+  /** Is it there? Does not count as use. */
+  peek(key: string): T | undefined {
+    return this.#kept.get(key)?.value;
+  }
+
+  /** All as of now, the one that was used last first. */
+  latest(): (readonly [key: string, value: T])[] {
+    return Array.from(this.#kept, ([key, { value }]) => [key, value] as const).reverse();
+  }
+
   set(key: string, value: T, size: number): void {
     this.delete(key);
     this.#kept.set(key, { value, size });

@@ -13,6 +13,7 @@ import { TidemarkError, type ErrorCode } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
 import type { Schema } from "../schema.js";
 import { UTC_CALENDAR } from "../store.js";
+import { Ahead } from "./ahead.js";
 import { AnswerCache, type Basis, type Standing } from "./cache.js";
 import { compute, plansFor, prepareQuery, type Explain, type Plans, type PreparedQuery } from "./execute.js";
 import { looksAtThePast } from "./frame.js";
@@ -57,6 +58,8 @@ export interface QuestionGround extends RawGround {
   readonly maxLatenessMs: number;
   /** What tells this run of the engine from another one. */
   readonly epoch: string;
+  /** Lets other work run for so many ms. */
+  readonly rest: (ms: number) => Promise<void>;
   /** What `answer` returns; damage that it comes upon is told. */
   readonly watched: <T>(answer: () => T) => T;
 }
@@ -64,6 +67,8 @@ export interface QuestionGround extends RawGround {
 /** Everything that may be asked of one state of the buckets, and what is remembered of earlier answers. */
 export class Questions {
   readonly cache: AnswerCache;
+  /** Makes the windows of questions in use before they are asked for again. */
+  readonly ahead: Ahead;
   readonly #ground: QuestionGround;
   readonly #parts: SealedParts;
   readonly #pages: Pages;
@@ -77,12 +82,14 @@ export class Questions {
     this.cache = new AnswerCache(ground.maxCacheBytes * (1 - PARTS_SHARE));
     this.#parts = new SealedParts(ground.maxCacheBytes * PARTS_SHARE);
     this.#pages = new Pages(ground.epoch);
+    this.ahead = new Ahead({ ...ground, parts: this.#parts });
   }
 
   /** From buckets and in this turn; `prepareQuery`'s and `execute`'s errors. */
   queryNow(input: unknown): QueryResult {
     if (isRaw(input)) throw invalidQuery("Raw events take time: ask with query().", "/source");
     const key = keyOf(input);
+    this.ahead.asked();
     const prepared = this.#prepare(input, key);
     const { query } = prepared;
     const moment = this.#ground.moment();
@@ -164,7 +171,8 @@ export class Questions {
   #compute(prepared: PreparedQuery, question: string, moment: Moment, plans: Plans): QueryResult {
     const { stopwatch, buckets } = this.#ground;
     const started = stopwatch();
-    const computed = compute(prepared, buckets, moment, plans, { parts: this.#parts, question });
+    const noted = (): void => this.ahead.note(question, prepared, moment.now);
+    const computed = compute(prepared, buckets, moment, plans, { parts: this.#parts, question, noted });
     return computed.page(0, prepared.query.limit, () => ({ cache: "miss", ms: stopwatch() - started }));
   }
 

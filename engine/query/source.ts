@@ -6,7 +6,6 @@ import { Aggregation, type Selection } from "./aggregation.js";
 import type { Run } from "./cover.js";
 import type { SealedParts } from "./parts.js";
 import type { Plan } from "./plan.js";
-import type { Moment } from "./types.js";
 
 /** Groups found in time buckets. */
 export interface Found {
@@ -38,6 +37,33 @@ export interface Source {
 export interface Keeping {
   readonly parts: SealedParts;
   readonly question: string;
+  /** The question has a part that is kept. */
+  readonly noted: () => void;
+}
+
+/** Where the sealed part of a reading is kept. */
+export interface PartPlace {
+  readonly key: string;
+  /** `Buckets.lastWritten` of `[fromMs, untilMs)` now. */
+  readonly written: number;
+  readonly fromMs: number;
+  readonly untilMs: number;
+  readonly sealed: readonly Run[];
+}
+
+/** Undefined where nothing is kept. */
+export function sealedPartOf(
+  buckets: Buckets,
+  question: string,
+  plan: Plan,
+  { edges, byTime, name }: Reading,
+): PartPlace | undefined {
+  const { sealed, sealedBuckets } = plan.cover(buckets, edges);
+  if (name === undefined || sealedBuckets < MIN_BUCKETS_KEPT) return undefined;
+  const fromMs = edges[0]!;
+  const untilMs = sealed.at(-1)!.toMs;
+  const key = `${question} ${name} ${byTime} ${fromMs} ${edges.at(-1)} ${untilMs} ${plan.layout}`;
+  return { key, written: buckets.lastWritten(fromMs, untilMs), fromMs, untilMs, sealed };
 }
 
 /** Fewer buckets are read as fast as a copy of their sum is made. */
@@ -54,11 +80,12 @@ export class BucketSource implements Source {
   readonly #finalUntil: number;
   readonly #keeping: Keeping | undefined;
 
-  constructor(schema: Schema, buckets: Buckets, { now, watermarkMs }: Moment, keeping?: Keeping) {
+  constructor(schema: Schema, buckets: Buckets, keeping?: Keeping) {
     this.#schema = schema;
     this.#buckets = buckets;
     this.#keeping = keeping;
-    this.#finalUntil = Math.min(now, watermarkMs, buckets.sealedUntil(UTC_CALENDAR));
+    // Not the clock's, though a row of what has not ended shows no revision: a part that is kept serves later moments.
+    this.#finalUntil = buckets.sealedUntil(UTC_CALENDAR);
   }
 
   read(plan: Plan, reading: Reading): Found {
@@ -75,23 +102,25 @@ export class BucketSource implements Source {
     return found;
   }
 
-  #addSealed(found: Aggregation, plan: Plan, { edges, byTime, name }: Reading, sealed: readonly Run[]): void {
-    if (this.#keeping === undefined || name === undefined) {
+  #addSealed(found: Aggregation, plan: Plan, reading: Reading, sealed: readonly Run[]): void {
+    const keeping = this.#keeping;
+    const place = keeping && sealedPartOf(this.#buckets, keeping.question, plan, reading);
+    if (keeping === undefined || place === undefined) {
       found.addStored(this.#buckets, sealed);
       return;
     }
-    const { parts, question } = this.#keeping;
-    const untilMs = sealed.at(-1)!.toMs;
-    const key = `${question} ${name} ${byTime} ${edges[0]} ${edges.at(-1)} ${untilMs} ${plan.layout}`;
-    const written = this.#buckets.lastWritten(edges[0]!, untilMs);
+    const { parts, noted } = keeping;
+    const { key, written } = place;
     const kept = parts.get(key, written);
     if (kept === undefined) {
       found.addStored(this.#buckets, sealed);
       const { revised, sources } = found;
-      parts.put(key, found.table, { revised: revised.slice(), sources: new Map(sources), written });
+      const rest = { revised: revised.slice(), sources: new Map(sources), written };
+      if (parts.put(key, found.table, rest)) noted();
     } else {
-      found.addFound(kept.table, kept.revised);
+      found.addFound(kept.block, kept.revised);
       this.#note(kept.sources);
+      noted();
     }
   }
 

@@ -8,6 +8,7 @@ import { Questions, runQuery } from "../../../engine/query/index.js";
 import { defineSchema, type Schema, type SchemaConfig } from "../../../engine/schema.js";
 import type { QueryResult } from "../../../engine/api.js";
 import { openMemory } from "../../../storage/memory.js";
+import type { QuestionGround } from "../../../engine/query/questions.js";
 import type { Seen } from "./naive.js";
 
 export const MAX_LATENESS_MS = 30 * 86_400_000;
@@ -122,7 +123,10 @@ export class World {
   }
 
   /** All that an engine remembers of answers, over these buckets. */
-  questions(maxCacheBytes = 1 << 24): Questions {
+  questions(
+    maxCacheBytes = 1 << 24,
+    time: Partial<Pick<QuestionGround, "stopwatch" | "rest">> = {},
+  ): Questions {
     return new Questions({
       schema: this.schema,
       buckets: this.buckets,
@@ -131,10 +135,12 @@ export class World {
       moment: () => ({ now: this.now, watermarkMs: this.watermarkMs }),
       stopwatch: () => performance.now(),
       pause: () => Promise.resolve(),
+      rest: () => Promise.resolve(),
       watched: (answer) => answer(),
       maxCacheBytes,
       maxLatenessMs: MAX_LATENESS_MS,
       epoch: "test",
+      ...time,
     });
   }
 
