@@ -1,39 +1,33 @@
 /** The thread that packs a segment: nobody waits for it, so that it works without a pause. */
-import { parentPort } from "node:worker_threads";
-import { TidemarkError } from "../engine/errors.js";
 import { atOnce } from "../engine/sliced.js";
+import type { Position } from "../engine/log.js";
+import { answerRequests } from "./answer-requests.js";
 import { decodeRecord } from "./log-codec.js";
 import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
-import type { PackReply, PackRequest } from "./segment-thread.js";
+import type { RecordBytes } from "./segment-packer.js";
+import type { Answered } from "./work-thread.js";
+
+/** First one `begin`, then the records, then `finish`, which alone is answered with something. */
+export type PackRequest =
+  | { readonly kind: "begin"; readonly from: Position; readonly events: number }
+  | { readonly kind: "add"; readonly records: readonly RecordBytes[] }
+  | { readonly kind: "finish" };
 
 let builder: SegmentBuilder | undefined;
 
-function answer(request: PackRequest): PackReply {
+function answer(request: PackRequest): Answered<EncodedSegment | undefined> {
   if (request.kind === "begin") builder = new SegmentBuilder(request.from, request.events);
   if (builder === undefined) throw new Error(`BUG: ${request.kind} before the beginning`);
-  if (request.kind === "finish") return { kind: "segment", segment: atOnce(encodeSegment(builder.take())) };
+  if (request.kind === "finish") {
+    const segment = atOnce(encodeSegment(builder.take()));
+    // Each in a buffer of its own.
+    return [segment, [segment.header, ...segment.sections].map(({ buffer }) => buffer as ArrayBuffer)];
+  }
   if (request.kind === "add") {
     for (const { position, bytes } of request.records) atOnce(builder.add(decodeRecord(position, bytes)));
   }
-  return { kind: "done" };
+  return [undefined, []];
 }
 
-function failed(error: unknown): PackReply {
-  const code = error instanceof TidemarkError ? error.code : undefined;
-  return { kind: "failed", message: (error as Error).message, code };
-}
-
-/** Each in a buffer of its own, which is handed over and not copied. */
-function buffersOf({ header, sections }: EncodedSegment): ArrayBuffer[] {
-  return [header, ...sections].map(({ buffer }) => buffer as ArrayBuffer);
-}
-
-parentPort!.on("message", (request: PackRequest) => {
-  try {
-    const reply = answer(request);
-    parentPort!.postMessage(reply, reply.kind === "segment" ? buffersOf(reply.segment) : []);
-  } catch (error) {
-    parentPort!.postMessage(failed(error), []);
-  }
-});
+answerRequests(answer);

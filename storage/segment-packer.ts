@@ -4,7 +4,8 @@ import type { Position } from "../engine/log.js";
 import { decodeRecord } from "./log-codec.js";
 import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
-import { PackThread } from "./segment-thread.js";
+import type { PackRequest } from "./segment-main.js";
+import { ThreadFailure, WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
 
 /** A record as it lies in the log. */
@@ -12,6 +13,8 @@ export interface RecordBytes {
   readonly position: Position;
   readonly bytes: Uint8Array;
 }
+
+type PackThread = WorkThread<PackRequest, EncodedSegment | undefined>;
 
 /** To start a thread takes as long as to pack some ten thousand events. */
 const THREAD_FROM_EVENTS = 100_000;
@@ -25,9 +28,13 @@ export async function packSegment(
   records: Iterable<RecordBytes>,
 ): Promise<EncodedSegment> {
   if (events < THREAD_FROM_EVENTS) return await packHere(from, events, records);
-  const thread = await PackThread.start(from, events);
-  // An embedding program may be bundled, or may not be allowed threads: it takes pauses of some ms then.
-  return await (thread === undefined ? packHere(from, events, records) : packThere(thread, records));
+  try {
+    return await packThere(new WorkThread("segment-main"), from, events, records);
+  } catch (error) {
+    // An embedding program may be bundled, or may not be allowed threads: it takes pauses of some ms then.
+    if (!(error instanceof ThreadFailure)) throw error;
+    return await packHere(from, events, records);
+  }
 }
 
 async function packHere(
@@ -43,21 +50,31 @@ async function packHere(
   return await inSlices(encodeSegment(builder.take()), slices);
 }
 
-async function packThere(thread: PackThread, records: Iterable<RecordBytes>): Promise<EncodedSegment> {
+async function packThere(
+  thread: PackThread,
+  from: Position,
+  events: number,
+  records: Iterable<RecordBytes>,
+): Promise<EncodedSegment> {
   try {
-    let waiting: RecordBytes[] = [];
-    let bytes = 0;
-    for (const record of records) {
-      waiting.push(record);
-      bytes += record.bytes.length;
-      if (bytes < HANDED_OVER_BYTES) continue;
-      await thread.add(waiting);
-      waiting = [];
-      bytes = 0;
-    }
-    await thread.add(waiting);
-    return await thread.finish();
+    await thread.ask({ kind: "begin", from, events });
+    for (const some of piecesOf(records)) await thread.ask({ kind: "add", records: some });
+    return (await thread.ask({ kind: "finish" }))!;
   } finally {
     await thread.end();
   }
+}
+
+function* piecesOf(records: Iterable<RecordBytes>): Generator<RecordBytes[]> {
+  let piece: RecordBytes[] = [];
+  let bytes = 0;
+  for (const record of records) {
+    piece.push(record);
+    bytes += record.bytes.length;
+    if (bytes < HANDED_OVER_BYTES) continue;
+    yield piece;
+    piece = [];
+    bytes = 0;
+  }
+  if (piece.length > 0) yield piece;
 }

@@ -3,7 +3,7 @@ import { encodeRecord } from "../../storage/log-codec.js";
 import { SegmentBuilder } from "../../storage/segment-builder.js";
 import { encodeSegment } from "../../storage/segment-encoder.js";
 import { packSegment, type RecordBytes } from "../../storage/segment-packer.js";
-import { PackThread } from "../../storage/segment-thread.js";
+import { WorkThread } from "../../storage/work-thread.js";
 import { record } from "./samples.js";
 import { allOf } from "./segment-support.js";
 import { codeOf } from "./support.js";
@@ -57,13 +57,21 @@ t.test("what the records throw while they are read ends the thread too", async (
 });
 
 t.test("more events than were announced are a bug that the thread tells of", async (t) => {
-  const thread = await PackThread.start(FROM, 2000);
-  t.ok(thread);
-  await t.rejects(thread!.add(bytesOf(MANY.slice(0, 2))), { message: /^BUG: more events than announced/ });
-  await thread!.end();
-  await t.rejects(thread!.finish(), { message: /ended with/ }, "and it is over");
+  await t.rejects(packSegment(FROM, 101_000, bytesOf(MANY)), { message: /^BUG: more events than announced/ });
 });
 
-t.test("where there can be no thread, none is given", async (t) => {
-  t.equal(await PackThread.start(FROM, -1), undefined);
+t.test("a thread that has ended, or never began, is told apart from what it answers", async (t) => {
+  const thread = new WorkThread<unknown, unknown>("segment-main");
+  await t.rejects(thread.ask({ kind: "finish" }), { message: /^BUG: finish before the beginning/ });
+  const waiting = thread.ask({ kind: "begin", from: FROM, events: 10 });
+  await thread.end();
+  await t.rejects(waiting, { message: /^A thread of the storage/ }, "what was under way");
+  await t.rejects(
+    thread.ask({ kind: "finish" }),
+    { message: /^A thread of the storage/ },
+    "what is asked afterwards",
+  );
+  await t.rejects(new WorkThread<unknown, unknown>("no-such-module").ask({}), {
+    message: /Cannot find module/,
+  });
 });

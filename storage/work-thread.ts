@@ -1,0 +1,81 @@
+/** A thread of this process that answers requests, one after the other; seen from outside. */
+import { Worker, type Transferable } from "node:worker_threads";
+import { TidemarkError, type ErrorCode } from "../engine/errors.js";
+
+/** Whether this runs from its sources: in development. Then tsx reads them, in the thread too. */
+const IS_SOURCE = import.meta.url.endsWith(".ts");
+
+export type Outcome<Reply> =
+  | { readonly reply: Reply }
+  /** `code`: of a `TidemarkError`. */
+  | { readonly message: string; readonly code: ErrorCode | undefined };
+
+interface Waiting<Reply> {
+  readonly resolve: (outcome: Outcome<Reply>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The thread itself has failed, or there could be none: whoever asked does the work here. */
+export class ThreadFailure extends Error {}
+
+export class WorkThread<Request, Reply> {
+  readonly #worker: Worker;
+  readonly #waiting: Waiting<Reply>[] = [];
+  #failure: ThreadFailure | undefined;
+
+  /** `entry`: name of a module beside this one that calls `answerRequests`. Throws a `ThreadFailure`. */
+  constructor(entry: string) {
+    this.#worker = startWorker(entry);
+    this.#worker.on("message", (outcome: Outcome<Reply>) => this.#waiting.shift()?.resolve(outcome));
+    this.#worker.on("messageerror", (error) => this.#fail(error.message));
+    this.#worker.on("error", (error) => this.#fail(error.message));
+    this.#worker.on("exit", (code) => this.#fail(`it ended with ${code}`));
+    this.#worker.unref();
+  }
+
+  /** Rejects with what was thrown there, or with a `ThreadFailure`. What is asked keeps the process alive. */
+  async ask(request: Request): Promise<Reply> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#waiting.length === 0) this.#worker.ref();
+    try {
+      const outcome = await new Promise<Outcome<Reply>>((resolve, reject) => {
+        this.#worker.postMessage(request, []);
+        this.#waiting.push({ resolve, reject });
+      });
+      if ("reply" in outcome) return outcome.reply;
+      const { code, message } = outcome;
+      throw code === undefined ? new Error(message) : new TidemarkError(code, message);
+    } finally {
+      if (this.#waiting.length === 0) this.#worker.unref();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #fail(why: string): void {
+    this.#failure ??= new ThreadFailure(`A thread of the storage has failed: ${why}`);
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+  }
+}
+
+function startWorker(entry: string): Worker {
+  try {
+    const module = new URL(`${entry}.${IS_SOURCE ? "ts" : "js"}`, import.meta.url);
+    return IS_SOURCE
+      ? new Worker(readingSources(module), { eval: true, execArgv: [] })
+      : new Worker(module, { execArgv: [] });
+  } catch (error) {
+    throw new ThreadFailure("There can be no thread of the storage", { cause: error });
+  }
+}
+
+/** A thread does not take tsx over from the one that starts it. */
+function readingSources({ href }: URL): string {
+  const tsx = import.meta.resolve("tsx/esm/api");
+  return `import("${tsx}").then(({ register }) => { register(); return import("${href}"); });`;
+}
+
+/** An answer, and those of its buffers that are handed over instead of copied. */
+export type Answered<Reply> = readonly [reply: Reply, transfer: readonly Transferable[]];
