@@ -13,8 +13,8 @@ import {
   magnitudeSymbol,
   MAGNITUDE_SYMBOLS,
 } from "../../storage/segment-times.js";
-import { allOf } from "./segment-support.js";
 import { codeThrown } from "./support.js";
+import { atOnce } from "../../engine/sliced.js";
 
 /** One thing that is coded. */
 type Step =
@@ -207,9 +207,9 @@ t.test("lists of texts of any length are read back", async (t) => {
         ...Array.from({ length: repeat }, (_, i) => `https://example.org/${i}/${"x".repeat(50)}`),
       ];
       const writer = new ByteWriter();
-      allOf(writeTexts(writer, list));
+      atOnce(writeTexts(writer, list));
       const reader = new ByteReader(writer.take(), "It");
-      assert.deepEqual(allOf(readTexts(reader)), list);
+      assert.deepEqual(atOnce(readTexts(reader)), list);
       reader.finish();
     }),
     { numRuns: 40 },

@@ -44,11 +44,3 @@ export async function openLogAt(
     throw error;
   }
 }
-
-/** Does all steps of sliced work at once. */
-export function allOf<T>(work: Generator<undefined, T>): T {
-  for (;;) {
-    const step = work.next();
-    if (step.done === true) return step.value;
-  }
-}

@@ -22,14 +22,14 @@ import {
 import { COMPLETE_KEY } from "../../storage/segment-open.js";
 import { SegmentReader } from "../../storage/segment-reader.js";
 import { anyLogRecord, claimsIn, normalized } from "./contract-log.js";
-import { allOf } from "./segment-support.js";
 import { codeThrown, hex } from "./support.js";
+import { atOnce } from "../../engine/sliced.js";
 
 function segmentOf(records: readonly LogRecord[], from = 1, blockEvents?: number): EncodedSegment {
   const events = records.reduce((sum, { events }) => sum + events.count, 0);
   const builder = new SegmentBuilder(from, events, blockEvents);
-  for (const one of records) allOf(builder.add(one));
-  return allOf(encodeSegment(builder.take()));
+  for (const one of records) atOnce(builder.add(one));
+  return atOnce(encodeSegment(builder.take()));
 }
 
 function readerOf({ header, sections }: EncodedSegment, from = 1): SegmentReader {
