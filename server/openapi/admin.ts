@@ -20,6 +20,7 @@ export function adminSchemas(): Record<string, JsonSchema> {
     BucketName: object({ calendar: text(), grain: text(), start: instant() }),
     IncompleteRange: object({ tier: nullable(text()), from: nullable(instant()), to: nullable(instant()) }),
     StorageReport: storageReport(),
+    StatsReport: statsReport(),
     RevisionsReport: revisionsReport(),
     MerkleReport: object({
       days: array(
@@ -67,6 +68,37 @@ function storageReport(): JsonSchema {
       }),
     ),
     incomplete: gaps,
+  });
+}
+
+function statsReport(): JsonSchema {
+  const counts = (names: readonly string[]): JsonSchema =>
+    object(Object.fromEntries(names.map((name) => [name, whole()])));
+  return object({
+    ready: flag(),
+    position: whole("In the event log."),
+    watermark: nullable(instant()),
+    hot_cells: whole("In memory, not stored yet."),
+    hot_buckets: whole("Quarter-hours in memory."),
+    queued_bytes: whole("Received, not counted yet."),
+    events: counts(["accepted", "duplicate", "late_accepted"]),
+    rejected: {
+      type: "object",
+      additionalProperties: whole(),
+      description: "By the reason's code; reasons that nothing was refused for are absent.",
+    },
+    commits: whole(),
+    cache: object({
+      hits: whole("Answers that were kept and given again."),
+      misses: whole("Answers that were worked out."),
+      entries: whole("Answers that are kept."),
+      bytes: whole("What they take, about."),
+      ahead: whole("Windows whose sealed part was made before anybody asked."),
+    }),
+    mismatches: whole("Buckets found to differ from what they are made of."),
+    last_commit_error: nullable(text()),
+    last_upkeep_error: nullable(text()),
+    failure: nullable(text("Why nothing can be written at the moment.")),
   });
 }
 

@@ -132,6 +132,11 @@ export function adminPaths(): Paths {
         responses: { "200": jsonResponse("Sizes by tier.", ref("StorageReport")), ...refusals },
       }),
     },
+    "/v1/admin/stats": {
+      get: admin("stats", "What the engine has counted since it started", {
+        responses: { "200": jsonResponse("Counters.", ref("StatsReport")), ...refusals },
+      }),
+    },
     "/v1/admin/revisions": {
       get: admin("revisions", "What changed in sealed buckets, oldest first", {
         parameters: [

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import type { Engine } from "../../engine/api.js";
+import type { Engine, EngineStats } from "../../engine/api.js";
+import { utcIsoOrNull } from "../../engine/calendar/index.js";
 import { TidemarkError } from "../../engine/errors.js";
 import type { ByteBudget } from "../byte-budget.js";
 import { createJsonReader } from "../json-body.js";
@@ -12,6 +13,11 @@ export function addAdminRoutes(app: FastifyInstance, engine: Engine, budget: Byt
   app.get("/v1/admin/storage", async (request) => {
     checkParameters(request.query, []);
     return engine.storage();
+  });
+
+  app.get("/v1/admin/stats", async (request) => {
+    checkParameters(request.query, []);
+    return statsReport(engine.stats());
   });
 
   app.get("/v1/admin/revisions", async (request) => {
@@ -51,6 +57,20 @@ export function addAdminRoutes(app: FastifyInstance, engine: Engine, budget: Byt
       return { position: engine.stats().position };
     }),
   );
+}
+
+/** As the engine counts since it started, with the names of the wire. */
+function statsReport({
+  watermarkMs,
+  hotCells: hot_cells,
+  hotBuckets: hot_buckets,
+  queuedBytes: queued_bytes,
+  lastCommitError: last_commit_error,
+  lastUpkeepError: last_upkeep_error,
+  ...rest
+}: EngineStats): Record<string, unknown> {
+  const watermark = utcIsoOrNull(watermarkMs ?? Number.NaN);
+  return { ...rest, watermark, hot_cells, hot_buckets, queued_bytes, last_commit_error, last_upkeep_error };
 }
 
 function wholeNumber(parameters: ReadonlyMap<string, string>, name: string): number | undefined {

@@ -7,6 +7,7 @@ import { MAX_EVENTS_BODY_BYTES, MAX_IDEMPOTENCY_KEY_CHARS } from "../limits.js";
 import { checkMediaType } from "../media-type.js";
 import { checkParameters } from "../parameters.js";
 import { HttpProblem, problemType } from "../problem.js";
+import { Turnstile } from "../turnstile.js";
 
 const FORMATS = new Map<string, "json" | "ndjson">([
   ["application/json", "json"],
@@ -20,6 +21,7 @@ const FORMATS = new Map<string, "json" | "ndjson">([
  * event was accepted or known already, 422 `no-event-accepted` with the same counts when none was.
  */
 export function addEventRoutes(app: FastifyInstance, engine: Engine, budget: ByteBudget): void {
+  const turnstile = new Turnstile();
   app.post("/v1/events", async (request, reply) => {
     const options = ingestOptions(request);
     const type = checkMediaType(request.raw.headers["content-type"], [...FORMATS.keys()]);
@@ -27,7 +29,7 @@ export function addEventRoutes(app: FastifyInstance, engine: Engine, budget: Byt
     try {
       const limits = { maxBytes: MAX_EVENTS_BODY_BYTES, lease };
       const body = await readBody(request.raw, reply.raw, limits);
-      const result = await engine.ingestBytes(body, FORMATS.get(type)!, options);
+      const result = await turnstile.run(() => engine.ingestBytes(body, FORMATS.get(type)!, options));
       if (result.accepted + result.duplicate === 0) throw nothingAccepted(result);
       return await reply.code(202).send(onWire(result));
     } finally {

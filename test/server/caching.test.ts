@@ -7,6 +7,8 @@ const MINUTE_MS = 60_000;
 
 const SEPTEMBER = "/v1/timeseries?range=2026-09-01..2026-09-30&grain=day&metrics=views";
 const LAST_WEEK = "/v1/breakdown?range=2026-11-16..2026-11-22&by=country";
+const PEAK = "/v1/peak?range=28d";
+const OVERLAP = "/v1/overlap?range=30d&a.blog=tides&b.blog=kelp";
 const TODAY = "/v1/breakdown?range=today&by=blog";
 
 t.test("how long an answer may be kept goes by its state", async (t) => {
@@ -21,6 +23,15 @@ t.test("how long an answer may be kept goes by its state", async (t) => {
     [TODAY, "private, no-cache"],
     ["/v1/breakdown?range=7d&by=country", "private, no-cache"],
     ["/v1/breakdown?range=7d&by=country&limit=1&cursor=", "no-store"],
+    ["/v1/peak?range=7d", "private, no-cache"],
+    ["/v1/peak?range=2026-09-01..2026-09-30", "private, max-age=60"],
+    ["/v1/overlap?range=7d&a.blog=tides&b.blog=kelp", "private, no-cache"],
+    ["/v1/overlap?range=last_month&a.blog=tides&b.blog=kelp", "private, max-age=60"],
+    [
+      "/v1/overlap?range=2026-09-01..2026-09-30&a.blog=tides&b.blog=kelp",
+      "private, max-age=86400, immutable",
+    ],
+    ["/v1/overlap?a.range=2026-09-01..2026-09-30&b.range=today", "private, no-cache"],
   ] as const) {
     const { status, headers, text } = await app.get(path);
     t.equal(status, 200, text);
@@ -33,7 +44,7 @@ t.test("how long an answer may be kept goes by its state", async (t) => {
 
 t.test("who has the bytes already gets 304 and nothing else", async (t) => {
   const app = await clockedApp(t);
-  for (const path of [SEPTEMBER, LAST_WEEK, TODAY]) {
+  for (const path of [SEPTEMBER, LAST_WEEK, TODAY, PEAK, OVERLAP]) {
     const first = await app.get(path);
     const { etag = "" } = first.headers;
     t.equal((await app.get(path)).headers.etag, etag, "it stays");
@@ -161,4 +172,38 @@ t.test("with the clock an answer becomes what may be kept longer", async (t) => 
   t.equal((await app.get(path)).headers["cache-control"], "private, max-age=60");
   await app.clock.advance(60 * MINUTE_MS);
   t.equal((await app.get(path)).headers["cache-control"], "private, max-age=86400, immutable");
+});
+
+t.test("what is kept, and how often it could be given again, is counted over HTTP", async (t) => {
+  const app = await clockedApp(t);
+  const cache = async (): Promise<Record<string, number>> => {
+    const { status, json } = await app.get("/v1/admin/stats");
+    t.equal(status, 200);
+    return (json as unknown as { cache: Record<string, number> }).cache;
+  };
+  t.match(await cache(), { hits: 0, misses: 0, entries: 0, bytes: 0, ahead: 0 });
+  await app.get(SEPTEMBER);
+  const once = await cache();
+  t.match(once, { hits: 0, misses: 1, entries: 1 });
+  t.ok(once["bytes"]! > 0);
+  const { etag = "" } = (await app.get(SEPTEMBER)).headers;
+  t.equal((await app.get(SEPTEMBER, { "if-none-match": etag })).status, 304);
+  t.strictSame(await cache(), { ...once, hits: 2 }, "a 304 is of a kept answer, too");
+  await app.get(LAST_WEEK);
+  t.match(await cache(), { hits: 2, misses: 2, entries: 2 });
+});
+
+t.test("the engine's counters have the names of the wire, and no parameters", async (t) => {
+  const app = await clockedApp(t);
+  const { json } = await app.get("/v1/admin/stats");
+  t.match(json, {
+    ready: true,
+    events: { duplicate: 0 },
+    rejected: {},
+    last_commit_error: null,
+    failure: null,
+  });
+  for (const name of Object.keys(json)) t.match(name, /^[a-z_]+$/);
+  t.match(json, { watermark: /^\d{4}-\d\d-\d\dT[\d:.]+Z$/, hot_cells: Number, queued_bytes: 0 });
+  isProblem(t, await app.get("/v1/admin/stats?deep=1"), 400, "invalid-parameter", "deep");
 });
