@@ -6,6 +6,7 @@ import type { Rollup, Schema } from "../schema.js";
 import { UTC_CALENDAR, type BucketAddress, type CellBlock } from "../store.js";
 import type { Run } from "./cover.js";
 import type { IdSet } from "./id-set.js";
+import { rankedOf, type Top } from "./top.js";
 import { edgeIndex } from "./time-buckets.js";
 
 /** Groups of one query, at some 100 bytes: room for every value of a full dictionary (2 million), not for much more. */
@@ -30,6 +31,8 @@ export interface Selection {
   readonly residual: ((keys: Uint32Array, at: number) => boolean) | undefined;
   /** Are viewers asked for? */
   readonly sketches: boolean;
+  /** Groups that come after these may be left out. */
+  readonly top: Top | undefined;
 }
 
 /** Where and when: stored runs in ascending order, and the borders of the time buckets that they lie in. */
@@ -48,6 +51,10 @@ export class Aggregation {
   readonly revised: Uint8Array;
   /** Blocks read, by tier. */
   readonly sources = new Map<string, number>();
+  /** Where groups were left out: how many there are of each kind (`rowsWith`). */
+  kinds: Uint32Array | undefined;
+  /** Is one block all that is read? */
+  #isOneBlock = false;
   readonly #selection: Selection;
   readonly #span: Span;
   readonly #byTime: number;
@@ -81,6 +88,10 @@ export class Aggregation {
 
   /** Reads everything, in one synchronous turn: one state of the buckets. */
   run(buckets: Buckets): this {
+    const { runs, edges } = this.#span;
+    if (this.#selection.top !== undefined && runs.length === 1 && runs[0]!.count === 1) {
+      this.#isOneBlock = buckets.deltas(edges[0]!, edges.at(-1)!).next().done === true;
+    }
     return this.addStored(buckets, this.#span.runs).addHot(buckets);
   }
 
@@ -135,10 +146,16 @@ export class Aggregation {
     }
     const block = buckets.block(address, id);
     if (block === undefined) return false;
-    if (this.#table.count === 0 && this.#takesAll())
-      this.#table = CellTable.ofBlock(block, this.#selection.sketches);
+    if (this.#table.count === 0 && this.#takesAll()) this.#takeBlock(block);
     else for (const prefix of this.#prefixes) this.#addRows(block, prefix);
     return true;
+  }
+
+  #takeBlock(block: CellBlock): void {
+    const { sketches, top } = this.#selection;
+    const ranked = top !== undefined && this.#isOneBlock ? rankedOf(block, top) : undefined;
+    this.kinds = ranked?.kinds;
+    this.#table = CellTable.ofBlock(ranked?.block ?? block, sketches);
   }
 
   #hasFewKeys(): boolean {

@@ -1,4 +1,4 @@
-import type { QueryResult } from "../api.js";
+import type { Answer, OverlapResult, PeakResult } from "../api.js";
 import { Lru } from "./lru.js";
 
 /** What an answer was worked out from: as long as nothing of it changes, the answer stands. */
@@ -13,6 +13,8 @@ export interface Basis {
   readonly steadyUntil: number;
   /** The engine's clock then, ms. */
   readonly at: number;
+  /** Undefined unless the clock alone makes it another answer: before and after this, half-open, ms. */
+  readonly clock: readonly [fromMs: number, untilMs: number] | undefined;
 }
 
 /** How things stand when an answer is asked for again. */
@@ -25,7 +27,7 @@ export interface Standing {
 }
 
 interface Kept {
-  readonly answer: QueryResult;
+  readonly answer: Answer;
   readonly basis: Basis;
 }
 
@@ -36,6 +38,8 @@ const OPEN_TTL_MS = 5000;
 const ENTRY_BYTES = 2000;
 const ROW_BYTES = 300;
 const VALUE_BYTES = 60;
+/** In an array of numbers. */
+const NUMBER_BYTES = 16;
 
 /** Answers by question, the least recently used given up first. An answer that no longer stands is never given. */
 export class AnswerCache {
@@ -57,7 +61,7 @@ export class AnswerCache {
     return this.#kept.size;
   }
 
-  get(key: string, standing: Standing): QueryResult | undefined {
+  get(key: string, standing: Standing): Answer | undefined {
     const kept = this.#kept.get(key);
     if (kept !== undefined && stands(kept.basis, standing)) {
       this.hits++;
@@ -68,7 +72,7 @@ export class AnswerCache {
     return undefined;
   }
 
-  put(key: string, answer: QueryResult, basis: Basis): void {
+  put(key: string, answer: Answer, basis: Basis): void {
     const sizeBytes = sizeOf(answer) + 2 * key.length;
     // One answer that would push out most others is not worth it.
     if (sizeBytes <= this.#maxBytes / 4) this.#kept.set(key, { answer, basis }, sizeBytes);
@@ -77,6 +81,7 @@ export class AnswerCache {
 
 function stands(basis: Basis, standing: Standing): boolean {
   const { now, watermarkMs, sealedUntil } = standing;
+  if (basis.clock !== undefined && (now < basis.clock[0] || now >= basis.clock[1])) return false;
   if (basis.sealedUntil !== undefined) {
     if (basis.sealedUntil !== sealedUntil || now - basis.at > OPEN_TTL_MS) return false;
     if (Math.min(now, watermarkMs) >= basis.steadyUntil) return false;
@@ -84,9 +89,16 @@ function stands(basis: Basis, standing: Standing): boolean {
   return basis.ranges.every(([fromMs, toMs]) => standing.lastTouched(fromMs, toMs) <= basis.version);
 }
 
-function sizeOf({ results }: QueryResult): number {
+function sizeOf(answer: Answer): number {
+  if (!("results" in answer)) return ENTRY_BYTES + valuesOf(answer) * NUMBER_BYTES;
+  const { results } = answer;
   const [row] = results;
   if (row === undefined) return ENTRY_BYTES;
   const values = row.dimensions.length + row.metrics.length * (row.compare === undefined ? 1 : 2);
   return ENTRY_BYTES + results.length * (ROW_BYTES + values * VALUE_BYTES);
+}
+
+function valuesOf(answer: PeakResult | OverlapResult): number {
+  if (!("matrix" in answer)) return Object.keys(answer).length * 3;
+  return 2 * answer.matrix.reduce((sum, hours) => sum + hours.length, 0) + 4 * answer.top.length;
 }

@@ -1,6 +1,5 @@
 import type { Explanation, QueryResult, QueryRow, RowValues } from "../api.js";
 import type { Buckets } from "../hot/buckets.js";
-import type { CellTable } from "../hot/cell-table.js";
 import type { Rollup, Schema } from "../schema.js";
 import { UTC_CALENDAR } from "../store.js";
 import { answer } from "./answer.js";
@@ -13,7 +12,7 @@ import {
   type ResolvedFilters,
 } from "./filters.js";
 import { allFromMs } from "./first-event.js";
-import { Frame, leadOf, selectionOf } from "./frame.js";
+import { Frame, leadOf, selectionOf, type FrameRequest } from "./frame.js";
 import { missingIn } from "./incomplete.js";
 import { parseQuery, type ParseContext } from "./parse.js";
 import { Plan } from "./plan.js";
@@ -22,6 +21,7 @@ import { resolveRange } from "./range.js";
 import { chooseRollup } from "./rollup.js";
 import { Rows, type Comparison } from "./rows.js";
 import { BucketSource, type Keeping, type Source } from "./source.js";
+import { rowsWith, topOf } from "./top.js";
 import type { Column, Moment, ParsedQuery, QueryContext } from "./types.js";
 
 /** A query that was read and found answerable, to be run as often as one likes. */
@@ -147,7 +147,7 @@ export class Execution {
   /** Reads everything that the answer needs. */
   run(): Computed {
     const { query, rollup, totalRollup, schema } = this.#in.prepared;
-    const frame = this.#read(this.#in.plans.main, rollup, query.columns);
+    const frame = this.#read(this.#in.plans.main, rollup, query.columns, { top: topOf(query) });
     const rows = this.#rows(frame, query.columns, this.#comparison(frame, rollup, query.columns));
     const cells = rows.cells();
     const total = query.include.total ? this.#total(totalRollup) : undefined;
@@ -155,12 +155,13 @@ export class Execution {
     const missing = missingIn(this.#covered(), this.#in.buckets.incomplete);
     const sources = new Map(this.#in.source.tiers);
     const sorted = new Sorted(rows, cells);
+    const count = frame.kinds === undefined ? cells.length : rowsWith(frame.kinds, query.metrics);
     return {
-      rows: cells.length,
+      rows: count,
       frame,
       page: (offset, limit, explain, nextCursor) => {
         const page = sorted.first(offset + limit).slice(offset);
-        const leftOff = cells.length - offset - page.length;
+        const leftOff = count - offset - page.length;
         return answer({
           schema,
           query,
@@ -190,11 +191,16 @@ export class Execution {
     return [...main.covered(), ...(other?.plan.covered() ?? [])];
   }
 
-  #read(plan: Plan, rollup: Rollup, columns: readonly Column[], groups?: CellTable): Frame {
+  #read(
+    plan: Plan,
+    rollup: Rollup,
+    columns: readonly Column[],
+    rest: Pick<FrameRequest, "groups" | "top"> = {},
+  ): Frame {
     const { source, prepared, plans } = this.#in;
     const { metrics } = prepared.query;
     const name = `${columns.length === 0 ? "whole" : "rows"}${plan === plans.main ? "" : " other"}`;
-    return Frame.read(source, plan, { name, rollup, columns, filters: this.#filters, metrics, groups });
+    return Frame.read(source, plan, { name, rollup, columns, filters: this.#filters, metrics, ...rest });
   }
 
   #rows(frame: Frame, columns: readonly Column[], comparison: Comparison | undefined): Rows {
@@ -212,7 +218,7 @@ export class Execution {
     const { other } = this.#in.plans;
     if (other === undefined) return undefined;
     const groups = frame.isComplete ? frame.groups() : undefined;
-    return { frame: this.#read(other.plan, rollup, columns, groups), counterparts: other.counterparts };
+    return { frame: this.#read(other.plan, rollup, columns, { groups }), counterparts: other.counterparts };
   }
 
   #total(rollup: Rollup): QueryRow {

@@ -6,6 +6,7 @@ import type { ResolvedFilters } from "./filters.js";
 import { keyTest } from "./filters.js";
 import type { Plan } from "./plan.js";
 import type { Source } from "./source.js";
+import type { Top } from "./top.js";
 import type { Column } from "./types.js";
 
 /** Which cells make the rows of an answer. */
@@ -18,6 +19,8 @@ export interface FrameRequest {
   readonly metrics: readonly Metric[];
   /** Groups that must be there, found or not: keys without time. */
   readonly groups?: CellTable | undefined;
+  /** Groups that come after these may be left out. */
+  readonly top?: Top | undefined;
 }
 
 /** What the metrics need beside the cells of their own buckets. */
@@ -42,11 +45,13 @@ export class Frame {
   readonly isComplete: boolean;
   /** Per group of a complete table: what was before the first time bucket. */
   readonly past: CellTable | undefined;
+  /** Where groups were left out: how many there are of each kind (`rowsWith`). */
+  readonly kinds: Uint32Array | undefined;
 
   private constructor(
     plan: Plan,
     byTime: boolean,
-    found: Pick<Frame, "table" | "revised" | "past">,
+    found: Pick<Frame, "table" | "revised" | "past"> & Pick<Partial<Frame>, "kinds">,
     isComplete: boolean,
   ) {
     this.plan = plan;
@@ -54,6 +59,7 @@ export class Frame {
     this.table = found.table;
     this.revised = found.revised;
     this.past = found.past;
+    this.kinds = found.kinds;
     this.isComplete = isComplete;
   }
 
@@ -65,8 +71,8 @@ export class Frame {
     const edges = byTime ? plan.edges : plan.whole;
     const selection = selectionOf(request, needs.sketches);
     const { name } = request;
-    const { table, revised } = source.read(plan, { selection, edges, byTime, name });
-    if (!needs.series) return new Frame(plan, byTime, { table, revised, past: undefined }, false);
+    const { table, revised, kinds } = source.read(plan, { selection, edges, byTime, name });
+    if (!needs.series) return new Frame(plan, byTime, { table, revised, past: undefined, kinds }, false);
     const before = needs.past
       ? source.read(plan, {
           selection: { ...selection, sketches: needs.pastSketches },
@@ -169,8 +175,25 @@ export function leadOf(metric: Metric): number {
   }
 }
 
+/** Does it change with every moment of a bucket that is open, though nothing comes in? */
+export function movesByItself(metric: Metric): boolean {
+  if (typeof metric === "string") return false;
+  switch (metric[0]) {
+    case "rate":
+      return true;
+    case "moving_average":
+    case "change":
+      return movesByItself(metric[1]);
+    case "ratio":
+      return movesByItself(metric[1]) || movesByItself(metric[2]);
+    case "rolling":
+    case "cumulative":
+      return false;
+  }
+}
+
 export function selectionOf(
-  { rollup, columns, filters }: Pick<FrameRequest, "rollup" | "columns" | "filters">,
+  { rollup, columns, filters, top }: Pick<FrameRequest, "rollup" | "columns" | "filters" | "top">,
   sketches: boolean,
 ): Selection {
   return {
@@ -179,6 +202,7 @@ export function selectionOf(
     passing: rollup.dims.map((dimension) => filters.passing.get(dimension)),
     residual: keyTest(filters, rollup.dims),
     sketches,
+    top,
   };
 }
 

@@ -2,27 +2,53 @@ import type { Estimate, OverlapResult } from "../api.js";
 import { TidemarkError } from "../errors.js";
 import { CellTable } from "../hot/cell-table.js";
 import { overlapOf as jointSizes, type PartSize, type SketchData } from "../sketch/joint.js";
-import { compute, prepareQuery, type Computed } from "./execute.js";
+import type { Buckets } from "../hot/buckets.js";
+import { compute, plansFor, prepareQuery, type Computed, type Plans, type PreparedQuery } from "./execute.js";
 import { measure, type Measure } from "./measure.js";
-import { checkMembers } from "./parse.js";
+import { checkMembers, type ParseContext } from "./parse.js";
 import { invalidQuery } from "./problem.js";
-import type { QuestionGround } from "./questions.js";
 import type { Moment } from "./types.js";
 
 const MEMBERS = ["date_range", "timezone", "a", "b"] as const;
 const SET_MEMBERS = ["date_range", "filters"] as const;
 type Members = Partial<Record<(typeof MEMBERS)[number], unknown>>;
 
-type Ground = Pick<QuestionGround, "schema" | "defaultZone" | "buckets">;
+/** One of two sets of viewers, read. */
+interface Audience {
+  readonly name: "a" | "b";
+  readonly hasOwnRange: boolean;
+  readonly prepared: PreparedQuery;
+}
 
-/** Sizes of two sets of viewers and of what they share. Throws what a query throws, with pointers below `/a` and `/b`. */
-export function overlapOf(input: unknown, ground: Ground, moment: Moment): OverlapResult {
+type Pair<T> = readonly [a: T, b: T];
+
+/** A question for an overlap that was read. */
+export type PreparedOverlap = Pair<Audience>;
+
+/** Throws what a query throws, with pointers below `/a` and `/b`. */
+export function prepareOverlap(input: unknown, context: ParseContext): PreparedOverlap {
   checkMembers(input, MEMBERS, "", "A question for an overlap");
   const members: Members = input;
-  const [a, b] = (["a", "b"] as const).map((name) => audience(members, name, ground, moment)) as [
-    Computed,
-    Computed,
-  ];
+  return [audience(members, "a", context), audience(members, "b", context)];
+}
+
+/** The plans of both sets as of now. Throws as `prepareOverlap` does. */
+export function overlapPlans(sets: PreparedOverlap, buckets: Buckets, moment: Moment): Pair<Plans> {
+  const plansOf = (set: Audience): Plans => pointed(set, () => plansFor(set.prepared, buckets, moment));
+  return [plansOf(sets[0]), plansOf(sets[1])];
+}
+
+/** Sizes of two sets of viewers and of what they share. Throws as `prepareOverlap` does. */
+export function overlapOf(
+  sets: PreparedOverlap,
+  buckets: Buckets,
+  moment: Moment,
+  plans: Pair<Plans>,
+): OverlapResult {
+  const computed = (set: Audience, own: Plans): Computed =>
+    pointed(set, () => compute(set.prepared, buckets, moment, own));
+  const [a, b] = [computed(sets[0], plans[0]), computed(sets[1], plans[1])];
+  for (const { frame } of [a, b]) frame.cellOf(new Uint32Array(0));
   const sizes = jointSizes(sketchOf(a), sketchOf(b));
   const [first, second] = [a, b].map((each) => each.page(0, 1)) as [
     ReturnType<Computed["page"]>,
@@ -53,22 +79,26 @@ export function overlapOf(input: unknown, ground: Ground, moment: Moment): Overl
   };
 }
 
-function audience(members: Members, name: "a" | "b", ground: Ground, moment: Moment): Computed {
+function audience(members: Members, name: "a" | "b", context: ParseContext): Audience {
   const set = members[name];
   if (set === undefined) throw invalidQuery("Give two sets: a and b.", `/${name}`);
   checkMembers(set, SET_MEMBERS, `/${name}`, "A set of viewers");
   const { date_range = members.date_range, filters }: Partial<Record<(typeof SET_MEMBERS)[number], unknown>> =
     set;
-  const ownRange = Object.hasOwn(set, "date_range");
+  const hasOwnRange = Object.hasOwn(set, "date_range");
+  const query = { date_range, timezone: members.timezone, filters, metrics: ["viewers"] };
+  const prepared = pointed({ name, hasOwnRange }, () => prepareQuery(query, context));
+  return { name, hasOwnRange, prepared };
+}
+
+/** What is wrong with a set's own members is said below its name. */
+function pointed<T>({ name, hasOwnRange }: Pick<Audience, "name" | "hasOwnRange">, work: () => T): T {
   try {
-    const query = { date_range, timezone: members.timezone, filters, metrics: ["viewers"] };
-    const computed = compute(prepareQuery(query, ground), ground.buckets, moment);
-    computed.frame.cellOf(new Uint32Array(0));
-    return computed;
+    return work();
   } catch (error) {
     if (!(error instanceof TidemarkError) || error.pointer === undefined) throw error;
     const isOwn =
-      error.pointer.startsWith("/filters") || (ownRange && error.pointer.startsWith("/date_range"));
+      error.pointer.startsWith("/filters") || (hasOwnRange && error.pointer.startsWith("/date_range"));
     const pointer = isOwn ? `/${name}${error.pointer}` : error.pointer;
     throw new TidemarkError(error.code, error.message, { pointer, extra: error.extra });
   }

@@ -8,20 +8,20 @@ import type {
   Question,
   QueryResult,
 } from "../api.js";
-import { CALENDAR_START_MS } from "../calendar/index.js";
 import { TidemarkError, type ErrorCode } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
 import type { Schema } from "../schema.js";
-import { UTC_CALENDAR } from "../store.js";
 import { Ahead } from "./ahead.js";
-import { AnswerCache, type Basis, type Standing } from "./cache.js";
+import type { AnswerCache } from "./cache.js";
 import { compute, plansFor, prepareQuery, type Explain, type Plans, type PreparedQuery } from "./execute.js";
-import { looksAtThePast } from "./frame.js";
+import { looksAtThePast, movesByItself } from "./frame.js";
+import { Gate } from "./gate.js";
+import { Keeper, type KeeperGround, type Origin } from "./keeper.js";
 import { Lru } from "./lru.js";
-import { overlapOf } from "./overlap.js";
+import { overlapOf, overlapPlans, prepareOverlap, type PreparedOverlap } from "./overlap.js";
 import { Pages } from "./pages.js";
 import { checkMembers, parseCursor } from "./parse.js";
-import { peakOf } from "./peak-answer.js";
+import { peakOf, preparePeak, type PreparedPeak } from "./peak-answer.js";
 import { invalidQuery, jsonOf, listed } from "./problem.js";
 import { SealedParts } from "./parts.js";
 import { answerFromRaw, prepareRaw, type RawGround } from "./raw.js";
@@ -30,8 +30,10 @@ import type { Moment, ParsedQuery } from "./types.js";
 export const MAX_BATCH_QUESTIONS = 64;
 /** Queries whose reading is remembered: what a dashboard asks again and again. */
 const MAX_PREPARED = 500;
-/** Questions that go through raw events at once; more would only wait for each other. */
+/** Questions that go through raw events at once; more would only slow each other down. */
 const MAX_RAW = 2;
+/** Questions that wait for these: as many as a dashboard has, and few enough that the last is not given up. */
+const MAX_RAW_WAITING = 16;
 const RAW_RETRY_S = 5;
 
 /** Deeper than any question that is answered. */
@@ -45,7 +47,7 @@ const ONLY_RAW: ReadonlySet<ErrorCode> = new Set(["dimension-set-not-materialise
 
 const KINDS = ["query", "peak", "overlap"] as const;
 
-export interface QuestionGround extends RawGround {
+export interface QuestionGround extends RawGround, KeeperGround {
   readonly schema: Schema;
   readonly buckets: Buckets;
   /** IANA name, for questions that name none. */
@@ -54,10 +56,6 @@ export interface QuestionGround extends RawGround {
   /** ms from any start. */
   readonly stopwatch: () => number;
   readonly maxCacheBytes: number;
-  /** Older events are refused, ms. */
-  readonly maxLatenessMs: number;
-  /** What tells this run of the engine from another one. */
-  readonly epoch: string;
   /** Lets other work run for so many ms. */
   readonly rest: (ms: number) => Promise<void>;
   /** What `answer` returns; damage that it comes upon is told. */
@@ -66,23 +64,27 @@ export interface QuestionGround extends RawGround {
 
 /** Everything that may be asked of one state of the buckets, and what is remembered of earlier answers. */
 export class Questions {
-  readonly cache: AnswerCache;
   /** Makes the windows of questions in use before they are asked for again. */
   readonly ahead: Ahead;
   readonly #ground: QuestionGround;
   readonly #parts: SealedParts;
   readonly #pages: Pages;
   readonly #prepared = new Lru<PreparedQuery>(MAX_PREPARED);
-  readonly #freshness = new WeakMap<Answer, Freshness>();
-  #answers = 0;
-  #raw = 0;
+  readonly #peaks = new Lru<PreparedPeak>(MAX_PREPARED);
+  readonly #overlaps = new Lru<PreparedOverlap>(MAX_PREPARED);
+  readonly #keeper: Keeper;
+  readonly #raw = new Gate(MAX_RAW, MAX_RAW_WAITING);
 
   constructor(ground: QuestionGround) {
     this.#ground = ground;
-    this.cache = new AnswerCache(ground.maxCacheBytes * (1 - PARTS_SHARE));
+    this.#keeper = new Keeper(ground, ground.maxCacheBytes * (1 - PARTS_SHARE));
     this.#parts = new SealedParts(ground.maxCacheBytes * PARTS_SHARE);
     this.#pages = new Pages(ground.epoch);
     this.ahead = new Ahead({ ...ground, parts: this.#parts });
+  }
+
+  get cache(): AnswerCache {
+    return this.#keeper.cache;
   }
 
   /** From buckets and in this turn; `prepareQuery`'s and `execute`'s errors. */
@@ -90,20 +92,21 @@ export class Questions {
     if (isRaw(input)) throw invalidQuery("Raw events take time: ask with query().", "/source");
     const key = keyOf(input);
     this.ahead.asked();
-    const prepared = this.#prepare(input, key);
+    const prepared = remembered(this.#prepared, key, () => prepareQuery(input, this.#ground));
     const { query } = prepared;
     const moment = this.#ground.moment();
-    const plans = plansFor(prepared, this.#ground.buckets, moment);
     if (key === undefined) return compute(prepared, this.#ground.buckets, moment).page(0, query.limit);
     const cursor = cursorOf(input);
+    // A snapshot has its range: where the clock or retention have left it since, its pages are told all the same.
     if (cursor !== undefined) return this.#page(prepared, key, cursor, moment);
+    const plans = plansFor(prepared, this.#ground.buckets, moment);
     const place = `${key} ${placeOf(plans)}`;
-    const kept = this.cache.get(place, this.#standing(moment));
+    const kept = this.#keeper.get(place, moment) as QueryResult | undefined;
     if (kept !== undefined) return query.include.explain ? this.#asHit(kept) : kept;
     const answer = this.#compute(prepared, key, moment, plans);
-    if (movesByItself(query, plans, moment)) return answer;
-    this.cache.put(place, answer, this.#basis(query, plans, moment));
-    this.#freshness.set(answer, this.#freshnessOf(plans, moment));
+    // A rate of a bucket that is open falls with every moment.
+    if (plans.main.toMs > moment.now && query.metrics.some(movesByItself)) return answer;
+    this.#keeper.put(place, answer, originOf(query, plans), moment);
     return answer;
   }
 
@@ -121,12 +124,36 @@ export class Questions {
     return this.#fromRaw(input, refusal);
   }
 
+  /** From buckets and in this turn. */
   peak(input: unknown): PeakResult {
-    return peakOf(input, this.#ground, this.#ground.moment());
+    const { buckets } = this.#ground;
+    const key = keyOf(input);
+    const peak = remembered(this.#peaks, key, () => preparePeak(input, this.#ground));
+    const moment = this.#ground.moment();
+    const plans = plansFor(peak.prepared, buckets, moment);
+    const { zone } = peak.prepared.query;
+    const origin: Origin = {
+      plans: [plans.main],
+      told: [plans.main],
+      // Which hour it is, and which are over, is in the answer.
+      clock: [zone.startOf("hour", moment.now), zone.endOf("hour", moment.now)],
+    };
+    const place = key === undefined ? undefined : `peak ${key} ${placeOf(plans)}`;
+    return this.#answered(place, origin, moment, () => peakOf(peak, buckets, moment, plans));
   }
 
+  /** From buckets and in this turn. */
   overlap(input: unknown): OverlapResult {
-    return overlapOf(input, this.#ground, this.#ground.moment());
+    const { buckets } = this.#ground;
+    const key = keyOf(input);
+    const sets = remembered(this.#overlaps, key, () => prepareOverlap(input, this.#ground));
+    const moment = this.#ground.moment();
+    const plans = overlapPlans(sets, buckets, moment);
+    const both = plans.map(({ main }) => main);
+    const place = key === undefined ? undefined : `overlap ${key} ${plans.map(placeOf).join(" ")}`;
+    return this.#answered(place, { plans: both, told: both }, moment, () =>
+      overlapOf(sets, buckets, moment, plans),
+    );
   }
 
   /** All of one state: what is not answered in this turn reads the log up to where it is now. */
@@ -146,7 +173,7 @@ export class Questions {
   }
 
   freshness(answer: Answer): Freshness | undefined {
-    return this.#freshness.get(answer);
+    return this.#keeper.freshness(answer);
   }
 
   #one(question: unknown): Answer | Promise<Answer> {
@@ -159,13 +186,14 @@ export class Questions {
     return this[kind](input);
   }
 
-  #prepare(input: unknown, key: string | undefined): PreparedQuery {
-    const known = key === undefined ? undefined : this.#prepared.get(key);
-    if (known !== undefined) return known;
-    const prepared = prepareQuery(input, this.#ground);
-    if (key === undefined) return prepared;
-    this.#prepared.set(key, prepared, 1);
-    return prepared;
+  /** The answer that is kept at this place, or the one that is worked out now. */
+  #answered<T extends Answer>(place: string | undefined, origin: Origin, moment: Moment, work: () => T): T {
+    if (place === undefined) return work();
+    const kept = this.#keeper.get(place, moment);
+    if (kept !== undefined) return kept as T;
+    const answer = work();
+    this.#keeper.put(place, answer, origin, moment);
+    return answer;
   }
 
   #compute(prepared: PreparedQuery, question: string, moment: Moment, plans: Plans): QueryResult {
@@ -195,66 +223,29 @@ export class Questions {
     if (prepared.query.cursor !== undefined) {
       throw invalidQuery("Answers from raw events have no pages: leave cursor out.", "/cursor");
     }
-    if (this.#raw >= MAX_RAW) {
+    if (this.#raw.isFull) {
       throw new TidemarkError("overloaded", "Other questions are going through the raw events; try again.", {
         extra: { retryAfterS: RAW_RETRY_S },
       });
     }
-    this.#raw++;
     try {
       const { moment, stopwatch } = this.#ground;
       const started = stopwatch();
       const explain = (): ReturnType<Explain> => ({ cache: "miss", ms: stopwatch() - started });
-      return await answerFromRaw(prepared, moment(), this.#ground, explain);
+      const inTurn = this.#raw.pass.bind(this.#raw);
+      return await answerFromRaw(prepared, moment(), this.#ground, { explain, inTurn });
     } catch (error) {
       // What the buckets would need says more than that the events are gone.
       const isGone = error instanceof TidemarkError && error.code === "raw-expired";
       throw isGone && refusal !== undefined ? refusal : error;
-    } finally {
-      this.#raw--;
     }
   }
 
   #asHit(answer: QueryResult): QueryResult {
     const { meta } = answer;
     const hit = { ...answer, meta: { ...meta, explain: { ...meta.explain!, cache: "hit" as const, ms: 0 } } };
-    this.#freshness.set(hit, this.#freshness.get(answer)!);
+    this.#keeper.noteCopy(hit, answer);
     return hit;
-  }
-
-  #standing({ now, watermarkMs }: Moment): Standing {
-    const { buckets } = this.#ground;
-    return {
-      now,
-      watermarkMs,
-      sealedUntil: buckets.sealedUntil(UTC_CALENDAR),
-      lastTouched: (fromMs, toMs) => buckets.lastTouched(fromMs, toMs),
-    };
-  }
-
-  #basis(query: ParsedQuery, { main, other }: Plans, { now, watermarkMs }: Moment): Basis {
-    const { buckets } = this.#ground;
-    const sealedUntil = buckets.sealedUntil(UTC_CALENDAR);
-    const reached = Math.min(now, watermarkMs);
-    const past = query.metrics.some(looksAtThePast);
-    const ranges = [main, ...(other === undefined ? [] : [other.plan])].map(
-      ({ edges, whole }) => [past ? CALENDAR_START_MS : Math.min(edges[0]!, whole[0]!), whole[1]!] as const,
-    );
-    return {
-      ranges,
-      version: buckets.touched.version,
-      sealedUntil: main.toMs <= Math.min(reached, sealedUntil) ? undefined : sealedUntil,
-      steadyUntil: main.edges.find((edge) => edge > reached) ?? main.toMs,
-      at: now,
-    };
-  }
-
-  #freshnessOf({ main, other }: Plans, { now, watermarkMs }: Moment): Freshness {
-    const { buckets, maxLatenessMs, epoch } = this.#ground;
-    const toMs = Math.max(main.toMs, other?.plan.toMs ?? main.toMs);
-    const isSealed = toMs <= Math.min(now, watermarkMs, buckets.sealedUntil(UTC_CALENDAR));
-    const state = !isSealed ? "open" : toMs <= now - maxLatenessMs ? "settled" : "sealed";
-    return { version: `${epoch}.${(++this.#answers).toString(36)}`, state };
   }
 }
 
@@ -300,14 +291,24 @@ function cursorOf(input: unknown): string | null | undefined {
   return parseCursor((input as { readonly cursor?: unknown }).cursor);
 }
 
+/** What was made of a question's text, made now unless it is known. */
+function remembered<T>(known: Lru<T>, key: string | undefined, make: () => T): T {
+  if (key === undefined) return make();
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const made = make();
+  known.set(key, made, 1);
+  return made;
+}
+
+function originOf({ metrics }: ParsedQuery, { main, other }: Plans): Origin {
+  const plans = other === undefined ? [main] : [main, other.plan];
+  return { plans, told: [main], past: metrics.some(looksAtThePast) };
+}
+
 function placeOf({ main, other }: Plans): string {
   const ranges = [main, other?.plan].map((plan) => (plan === undefined ? "" : `${plan.fromMs} ${plan.toMs}`));
   return ranges.join(" ");
-}
-
-/** A rate of a bucket that is open falls with every moment. */
-function movesByItself({ metrics }: ParsedQuery, { main }: Plans, { now }: Moment): boolean {
-  return main.toMs > now && JSON.stringify(metrics).includes('"rate"');
 }
 
 function sourceOf(input: unknown): unknown {

@@ -27,6 +27,13 @@ export interface RawGround {
   readonly pause: (events: number) => Promise<void>;
 }
 
+/** How one answer is worked out. */
+export interface RawCall {
+  readonly explain: Explain;
+  /** Goes through the log when its turn comes. */
+  readonly inTurn: (work: () => Promise<void>) => Promise<void>;
+}
+
 /** A query to be answered from raw events: any dimensions together, any instants. */
 export function prepareRaw(input: unknown, context: ParseContext): PreparedQuery {
   const query = parseQuery(input, { ...context, anyInstant: true });
@@ -37,7 +44,7 @@ export function prepareRaw(input: unknown, context: ParseContext): PreparedQuery
 }
 
 /**
- * Answers from the raw events, up to the newest at the time of the call. First it is found out what the answer reads
+ * Answers from the raw events, up to the newest at the time of the call, however long it waits for its turn. First it is found out what the answer reads
  * (by working it out of nothing), then the log is gone through once, then the answer is worked out.
  *
  * Rejects with `raw-expired` where raw events of that time are no longer kept, and with `range-too-wide`.
@@ -46,7 +53,7 @@ export async function answerFromRaw(
   prepared: PreparedQuery,
   moment: Moment,
   ground: RawGround,
-  explain: Explain,
+  { explain, inTurn }: RawCall,
 ): Promise<QueryResult> {
   const { log, buckets } = ground;
   const plans = plansFor(prepared, buckets, moment, true);
@@ -56,8 +63,10 @@ export async function answerFromRaw(
     new Execution({ prepared, plans, buckets, moment, sealedUntil, position, source });
   const reads = new Reads();
   execution(reads).run();
-  checkKept(log, reads);
-  await scan(reads, position, ground);
+  await inTurn(async () => {
+    checkKept(log, reads);
+    await scan(reads, position, ground);
+  });
   const computed = execution(reads.again()).run();
   const answer = computed.page(0, prepared.query.limit, explain);
   const gaps = log.gaps().filter(({ fromMs, toMs }) => fromMs < reads.toMs && toMs > reads.fromMs);

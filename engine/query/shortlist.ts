@@ -24,6 +24,13 @@ export function shortlist(
   return list;
 }
 
+/** The `limit`-th greatest of the first `count` values, of which there are as many at least. */
+export function thresholdOf(values: Float64Array, count: number, limit: number): number {
+  const best = new Float64Array(limit).fill(-Infinity);
+  for (let i = 0; i < count; i++) if (values[i]! > best[0]!) replaceFirst(best, values[i]!);
+  return best[0]!;
+}
+
 /** Takes the least value out of a heap and puts a greater one in. */
 function replaceFirst(heap: Float64Array, value: number): void {
   let at = 0;

@@ -13,6 +13,8 @@ export interface Found {
   readonly table: CellTable;
   /** Per time bucket: was anything in it changed after it was sealed? */
   readonly revised: Uint8Array;
+  /** Where groups were left out that `Selection.top` does not ask for: how many there are of each kind (`rowsWith`). */
+  readonly kinds?: Uint32Array | undefined;
 }
 
 /** One thing that an answer reads. */

@@ -286,6 +286,14 @@ async function busy(disk: Disk, settings: Parameters<typeof World.open>[2] = SET
   return world;
 }
 
+/** Gives the engine the turns that it asks for; no time passes. */
+async function turning<T>({ clock }: World, work: Promise<T>): Promise<T> {
+  const state = { isDone: false };
+  void work.finally(() => (state.isDone = true)).catch(() => undefined);
+  while (!state.isDone) await clock.advance(0);
+  return await work;
+}
+
 const UNDECLARED: QueryInput = {
   date_range: "91d",
   dimensions: ["blog", "author", "country"],
@@ -411,7 +419,7 @@ t.test("what the log no longer has is refused, with where it begins; never answe
 });
 
 t.test(
-  "who asks for raw events is told what was read; too many at once are sent away, and may come again",
+  "who asks for raw events is told what was read; many wait, too many are sent away, and may come again",
   async (t) => {
     const world = await busy(memory());
     const { engine } = world;
@@ -425,11 +433,12 @@ t.test(
       code: "invalid-query",
       pointer: "/cursor",
     });
-    const codes = await Promise.all(
-      Array.from({ length: 4 }, async () => await codeOf(() => engine.query(UNDECLARED))),
-    );
-    t.strictSame(codes.toSorted(), ["answered", "answered", "overloaded", "overloaded"]);
-    t.equal(await codeOf(() => engine.query(UNDECLARED)), "answered");
+    const asked = Array.from({ length: 21 }, async () => await codeOf(() => engine.query(UNDECLARED)));
+    const codes = await turning(world, Promise.all(asked));
+    const taken = Array.from(codes, (_, i) => (i < 18 ? "answered" : "overloaded"));
+    t.strictSame(codes, taken, "two at once, sixteen that wait");
+    const again = codeOf(() => engine.query(UNDECLARED));
+    t.equal(await turning(world, again), "answered");
     t.equal(
       await codeOf(() => engine.query({ ...UNDECLARED, source: "buckets" })),
       "dimension-set-not-materialised",
@@ -444,3 +453,30 @@ t.test("an answer from raw events is explained, too", async (t) => {
   t.match(meta.explain, { rollup: "raw", cache: "miss" });
   await world.engine.close();
 });
+
+t.test(
+  "a batch may go through the raw events 18 times, and all of it tells the state of its seq",
+  async (t) => {
+    const world = await busy(memory());
+    const { engine } = world;
+    const query: QueryInput = { date_range: "all", dimensions: ["blog", "author"], metrics: ["views"] };
+    const before = (await engine.query({ ...query, dimensions: [] })).results[0]!.metrics[0]!;
+    const batch = engine.batch(Array.from({ length: 20 }, () => ({ query })));
+    // These come while all but two still wait.
+    await world.send([{ type: "view", ts: world.now, blog: "b1", author: "a1", viewer: "new" }]);
+    const { answers, seq } = await turning(world, batch);
+    const totals = answers.map((answer) => {
+      if ("error" in answer) return answer.error.code;
+      const { results, meta } = answer as QueryResult;
+      t.equal(meta.seq, seq);
+      return results.reduce((sum, { metrics }) => sum + metrics[0]!, 0);
+    });
+    t.strictSame(
+      totals,
+      Array.from({ length: 20 }, (_, i) => (i < 18 ? before : "overloaded")),
+    );
+    const after = (await engine.query({ ...query, dimensions: [] })).results[0]!.metrics[0]!;
+    t.equal(after, before + 1);
+    await engine.close();
+  },
+);
