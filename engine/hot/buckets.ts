@@ -37,6 +37,9 @@ interface Delta extends QuarterDelta {
   readonly eventsBefore: number;
   /** When that was, ms. */
   readonly since: number;
+  /** Cells as of the last count, and whether there may be more. */
+  counted: number;
+  mayHaveGrown: boolean;
 }
 
 /** What a commit is bringing to the store. */
@@ -97,8 +100,9 @@ export class Buckets {
   #layout = 0;
   /** Events folded since the start. */
   #events = 0;
-  /** Cells of all deltas; −1 when they must be counted anew. */
-  #hotCells = -1;
+  /** Cells of all deltas but those that the deltas below have more than was counted. */
+  #hotCells = 0;
+  #grown: Delta[] = [];
 
   constructor(schema: Schema, calendars: readonly Zone[], store: BucketStore, dictionaries: Dictionaries) {
     this.schema = schema;
@@ -140,11 +144,16 @@ export class Buckets {
     const known = this.#active.get(quarterMs);
     if (known !== undefined) {
       known.backfill ||= backfill;
+      if (!known.mayHaveGrown) this.#grown.push(known);
+      known.mayHaveGrown = true;
       return known.table;
     }
     const table = new CellTable(this.schema.maxArity, this.#expectedCells(quarterMs));
     const eventsBefore = this.#events;
-    this.#active.set(quarterMs, { table, backfill, firstPosition: position, eventsBefore, since: now });
+    const delta = { table, backfill, firstPosition: position, eventsBefore, since: now };
+    const uncounted = { ...delta, counted: 0, mayHaveGrown: true };
+    this.#active.set(quarterMs, uncounted);
+    this.#grown.push(uncounted);
     return table;
   }
 
@@ -158,7 +167,6 @@ export class Buckets {
   folded(position: Position, events: number): void {
     this.#position = position;
     this.#events += events;
-    this.#hotCells = -1;
   }
 
   /**
@@ -268,10 +276,23 @@ export class Buckets {
 
   get hotCells(): number {
     this.#settle();
-    if (this.#hotCells < 0) {
-      this.#hotCells = countCells(this.#active) + countCells(this.#writing?.deltas ?? new Map());
+    for (const delta of this.#grown) {
+      this.#hotCells += delta.table.count - delta.counted;
+      delta.counted = delta.table.count;
+      delta.mayHaveGrown = false;
     }
+    this.#grown = [];
     return this.#hotCells;
+  }
+
+  /** After deltas went, or were put together. */
+  #countAnew(): void {
+    this.#hotCells = 0;
+    this.#grown = [...this.#active.values(), ...(this.#writing?.deltas.values() ?? [])];
+    for (const delta of this.#grown) {
+      delta.counted = 0;
+      delta.mayHaveGrown = true;
+    }
   }
 
   /** Is there a delta in memory, not on its way to the store, that meets the condition? */
@@ -325,7 +346,7 @@ export class Buckets {
     const writing = this.#writing;
     if (writing === undefined || this.#store.generation() < writing.generation) return;
     this.#writing = undefined;
-    this.#hotCells = -1;
+    this.#countAnew();
     if (!isSame(this.#sealedUntil, writing.sealedUntil) || !isSame(this.#reach, writing.reach))
       this.#layout++;
     this.#sealedUntil = writing.sealedUntil;
@@ -360,7 +381,6 @@ export class Buckets {
   /** The older ones first, as before. */
   #giveBack(deltas: ReadonlyMap<number, Delta>): void {
     this.#writing = undefined;
-    this.#hotCells = -1;
     const active = new Map(deltas);
     for (const [quarterMs, newer] of this.#active) {
       const older = active.get(quarterMs);
@@ -371,6 +391,7 @@ export class Buckets {
       }
     }
     this.#active = active;
+    this.#countAnew();
   }
 
   async #prepare(
@@ -431,10 +452,4 @@ export class Buckets {
 function isSame(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): boolean {
   const names = Object.keys(b);
   return names.length === Object.keys(a).length && names.every((name) => a[name] === b[name]);
-}
-
-function countCells(deltas: ReadonlyMap<number, Delta>): number {
-  let cells = 0;
-  for (const { table } of deltas.values()) cells += table.count;
-  return cells;
 }
