@@ -43,7 +43,7 @@ t.test("what arrives together is let through over several turns, in order, a few
   );
   const inTurn = new Map<number, number>();
   for (const [, turn] of passed) inTurn.set(turn, (inTurn.get(turn) ?? 0) + 1);
-  t.ok(Math.max(...inTurn.values()) <= 3, `${[...inTurn.values()]}`);
+  t.ok(Math.max(...inTurn.values()) <= 3, [...inTurn.values()].join());
 });
 
 t.test("who comes alone does not wait for a turn", async (t) => {
