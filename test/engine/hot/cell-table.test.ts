@@ -40,7 +40,7 @@ t.test("a table finds each of its cells, and no other, however its index was spl
 
 t.test("an index holds cells whose hashes agree in all bits that choose their bucket", (t) => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 4000 }), fc.nat(2 ** 11 - 1), (count, low) => {
+    fc.property(fc.integer({ min: 1, max: 600 }), fc.nat(2 ** 11 - 1), (count, low) => {
       const hashOf = (cell: number): number => (((cell % 97) << 20) | low) >>> 0;
       const index = new CellIndex(hashOf, 1);
       for (let cell = 0; cell < count; cell++) index.add(cell);
@@ -54,9 +54,9 @@ t.test("an index holds cells whose hashes agree in all bits that choose their bu
 });
 
 t.test("cells that the directory cannot tell apart make their bucket larger than others become", (t) => {
-  const index = new CellIndex((cell) => ((cell << 11) | 77) >>> 0, 1);
-  for (let cell = 0; cell < 50_000; cell++) index.add(cell);
-  t.equal(index.bucketOf(77).used, 50_000);
+  const index = new CellIndex((cell) => ((Math.imul(cell, 0x9e37_79b1) << 11) | 77) >>> 0, 1);
+  for (let cell = 0; cell < 40_000; cell++) index.add(cell);
+  t.equal(index.bucketOf(77).used, 40_000);
   t.equal(index.bucketOf(76).used, 0, "the others are empty");
   t.end();
 });
