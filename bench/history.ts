@@ -11,6 +11,7 @@ import type { Engine, EngineOptions, StorageReport } from "../engine/api.js";
 import { TidemarkError } from "../engine/errors.js";
 import { createEngine } from "../engine/index.js";
 import type { EventBatch } from "../engine/log.js";
+import { TURNS } from "../storage/write-queue.js";
 import { openLmdb, type LmdbOptions } from "../storage/lmdb.js";
 import { createWorkload, toBatches, type WorkloadOptions } from "./workload.js";
 
@@ -70,6 +71,8 @@ export async function openHistory(
   const engine = await createEngine({
     storage: await openLmdb(join(directory, "data"), options.storage),
     scheduler: clock,
+    // Work is sliced by the real clock, as in a server, whatever time the events are of.
+    ...TURNS,
     reconcileEveryMs: 0,
     retention: { raw: null, quarter: null, hour: null, day: null },
     ...options.engine,

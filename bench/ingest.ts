@@ -11,6 +11,7 @@
  */
 import { asyncScheduler, type SchedulerLike } from "rxjs";
 import { createEngine } from "../engine/index.js";
+import { TURNS } from "../storage/write-queue.js";
 import { openMemory } from "../storage/memory.js";
 import { bareFold, tokensOf } from "./bare-fold.js";
 import { W1_START_MS, generate, toBatches } from "./workload.js";
@@ -39,7 +40,7 @@ async function ingestAll(): Promise<Rates> {
     now: () => nowMs,
     schedule: asyncScheduler.schedule.bind(asyncScheduler),
   };
-  const engine = await createEngine({ storage: openMemory(), scheduler });
+  const engine = await createEngine({ storage: openMemory(), scheduler, ...TURNS });
   const begun = performance.now();
   for (let i = 0; i < batches.length; i += IN_FLIGHT) {
     for (const ts of batches[Math.min(i + IN_FLIGHT, batches.length) - 1]!.ts) nowMs = Math.max(nowMs, ts);
