@@ -8,7 +8,8 @@ import { openLog, COMPACTED_KEY, COMPLETE_KEY, FIRST_KEY } from "./segment-open.
 import { readClaims, readEntries, type LogSource } from "./segment-read.js";
 import type { EncodedSegment } from "./segment-encoder.js";
 import { BODIES, encodeInstant, HEADERS, type SegmentHeader } from "./segment-format.js";
-import { packSegment, type RecordBytes } from "./segment-packer.js";
+import type { RecordBytes } from "./segment-main.js";
+import { packSegment } from "./segment-packer.js";
 import type { SegmentIndex } from "./segment-index.js";
 import { nextSegment, SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
 import type { TailIndex } from "./segment-tail.js";

@@ -5,8 +5,13 @@ import { answerRequests } from "./answer-requests.js";
 import { decodeRecord } from "./log-codec.js";
 import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
-import type { RecordBytes } from "./segment-packer.js";
 import type { Answered } from "./work-thread.js";
+
+/** A record as it lies in the log. */
+export interface RecordBytes {
+  readonly position: Position;
+  readonly bytes: Uint8Array;
+}
 
 /** First one `begin`, then the records, then `finish`, which alone is answered with something. */
 export type PackRequest =

@@ -4,15 +4,9 @@ import type { Position } from "../engine/log.js";
 import { decodeRecord } from "./log-codec.js";
 import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
-import type { PackRequest } from "./segment-main.js";
+import type { PackRequest, RecordBytes } from "./segment-main.js";
 import { ThreadFailure, WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
-
-/** A record as it lies in the log. */
-export interface RecordBytes {
-  readonly position: Position;
-  readonly bytes: Uint8Array;
-}
 
 type PackThread = WorkThread<PackRequest, EncodedSegment | undefined>;
 

@@ -1,6 +1,11 @@
 import { nextTurn } from "../../storage/write-queue.js";
 import type { Frame } from "./frame.js";
-import type { TopicListener } from "./topic.js";
+
+export interface TopicListener {
+  onFrame(frame: Frame): void;
+  /** Nothing comes any more: the engine has closed (undefined), or the query failed. */
+  onEnd(error: unknown): void;
+}
 
 /** Written in one go, ms: a write is a call of the system, some 20 µs, and a thousand of them a pause. */
 const SLICE_MS = 4;

@@ -1,6 +1,7 @@
 import type { Position } from "../../engine/log.js";
 import type { Frame } from "./frame.js";
-import type { Topic, TopicListener } from "./topic.js";
+import type { TopicListener } from "./fanout.js";
+import type { Topic } from "./topic.js";
 
 /** What a subscription needs of its socket. */
 export interface FrameSink {

@@ -2,14 +2,8 @@ import { take, type Subscription } from "rxjs";
 import type { Engine, LiveMessage, QueryInput } from "../../engine/api.js";
 import { TidemarkError } from "../../engine/errors.js";
 import { LIVE_SNAPSHOT_REUSE_MS, MAX_LIVE_FRAME_BYTES } from "../limits.js";
-import type { Fanout } from "./fanout.js";
+import type { Fanout, TopicListener } from "./fanout.js";
 import { Frame } from "./frame.js";
-
-export interface TopicListener {
-  onFrame(frame: Frame): void;
-  /** Nothing comes any more: the engine has closed (undefined), or the query failed. */
-  onEnd(error: unknown): void;
-}
 
 /** One live query of the engine's, for all who ask it: one subscription, one serialisation of each message. */
 export class Topic {

@@ -1,8 +1,7 @@
 import t from "tap";
 import { createEngine, type LiveMessage } from "../../engine/index.js";
-import { Fanout } from "../../server/live/fanout.js";
+import { Fanout, type TopicListener } from "../../server/live/fanout.js";
 import { Frame } from "../../server/live/frame.js";
-import type { TopicListener } from "../../server/live/topic.js";
 import { openMemory } from "../../storage/memory.js";
 import { mulberry32 } from "../support/random.js";
 
