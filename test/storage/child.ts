@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { TidemarkError } from "../../engine/errors.js";
 import type { Storage } from "../../engine/store.js";
 import { openLmdb, type LmdbStorage } from "../../storage/lmdb.js";
+import type { SegmentLimits } from "../../storage/segment-plan.js";
 import { spacedRecord } from "./crash-record.js";
 import { block, bucket, checkGeneration, commit, generationCommit, hour, record } from "./samples.js";
 
@@ -36,6 +37,8 @@ async function hold(storage: Storage): Promise<void> {
 /** Records kept by trims, and by compactions in the tail. */
 const KEPT_RECORDS = 800;
 const TAIL_RECORDS = 60;
+/** So small that nearly every compaction packs some. */
+const SEGMENTS: SegmentLimits = { events: 400, records: 50, bytes: 1024 * 1024, spanMs: 7 * 86_400_000 };
 
 /** Appends, commits, packs, gives up and copies without end; says what was acknowledged. */
 async function write(storage: LmdbStorage): Promise<void> {
@@ -106,7 +109,7 @@ async function fill(first: Storage): Promise<void> {
   await second.close();
 }
 
-const storage = await openLmdb(directory);
+const storage = await openLmdb(directory, mode === "write" ? { segments: SEGMENTS } : {});
 if (mode === "hold") await hold(storage);
 else if (mode === "write") await write(storage);
 else await fill(storage);
