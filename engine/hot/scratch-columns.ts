@@ -3,6 +3,8 @@
  * told to the collector, cost more than the work done in it.
  */
 
+import type { CellBlock } from "../store.js";
+
 /** Scratch of more than so many bytes is let go. */
 const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 /** Those that are worked on at the same time are few: sealing, upkeep, a query. */
@@ -10,14 +12,10 @@ const MAX_SPARE = 3;
 /** Room for somewhat larger blocks than the one that it is made for. */
 const SLACK = 1.25;
 
-export interface ScratchColumns {
-  readonly keys: Uint32Array;
-  readonly views: Float64Array;
-  readonly anonymous: Float64Array;
-  readonly created: Float64Array;
-  readonly tokenStart: Uint32Array;
-  readonly tokens: Uint32Array;
-}
+export type ScratchColumns = Pick<
+  CellBlock,
+  "keys" | "views" | "anonymous" | "created" | "tokenStart" | "tokens"
+>;
 
 const spare: ScratchColumns[] = [];
 

@@ -197,11 +197,6 @@ class Sealer {
   }
 }
 
-/** All blocks of a stored bucket, by rollup; none where there is no bucket. */
-export function storedBlocks(store: BucketStore, schema: Schema, address: BucketAddress): CellBlock[] {
-  return schema.rollups.flatMap(({ id }) => store.block(address, id) ?? []);
-}
-
 function changeBy(blocks: readonly CellBlock[], backfill: boolean): Change {
   return { reason: backfill ? "backfill" : "late", ...totalOf(blocks), cells: countRows(blocks) };
 }

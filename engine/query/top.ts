@@ -1,4 +1,6 @@
 import type { Metric } from "../api.js";
+import { BlockBuilder } from "../hot/block-builder.js";
+import { atOnce } from "../sliced.js";
 import type { CellBlock } from "../store.js";
 import { thresholdOf } from "./shortlist.js";
 import type { ParsedQuery } from "./types.js";
@@ -116,34 +118,9 @@ function rowsAbove({ count }: CellBlock, values: Float64Array, passes: (value: n
   return rows;
 }
 
-/** These rows as a block; registers are shared. */
+/** These rows, which ascend, as a block; registers are shared. */
 function partOf(block: CellBlock, rows: readonly number[]): CellBlock {
-  const { rollup, arity } = block;
-  const tokenStart = new Uint32Array(rows.length + 1);
-  rows.forEach((row, i) => {
-    tokenStart[i + 1] = tokenStart[i]! + block.tokenStart[row + 1]! - block.tokenStart[row]!;
-  });
-  const keys = new Uint32Array(rows.length * arity);
-  const tokens = new Uint32Array(tokenStart.at(-1)!);
-  const dense = new Map<number, Uint8Array>();
-  rows.forEach((row, i) => {
-    keys.set(block.keys.subarray(row * arity, (row + 1) * arity), i * arity);
-    tokens.set(block.tokens.subarray(block.tokenStart[row], block.tokenStart[row + 1]), tokenStart[i]);
-    const registers = block.dense.get(row);
-    if (registers !== undefined) dense.set(i, registers);
-  });
-  const column = (values: Float64Array): Float64Array => Float64Array.from(rows, (row) => values[row]!);
-  const [views, anonymous, created] = [block.views, block.anonymous, block.created].map(column);
-  return {
-    rollup,
-    arity,
-    count: rows.length,
-    keys,
-    views: views!,
-    anonymous: anonymous!,
-    created: created!,
-    tokenStart,
-    tokens,
-    dense,
-  };
+  const builder = new BlockBuilder(block.rollup, block.arity, [block]);
+  for (const row of rows) builder.add(block, row);
+  return atOnce(builder.finish());
 }

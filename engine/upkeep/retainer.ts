@@ -2,9 +2,16 @@ import { HOUR_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import type { Committer } from "../hot/committer.js";
 import type { CoarseGrain } from "../hot/parts.js";
-import { storedBlocks } from "../hot/seal.js";
 import type { LogEntry, Position } from "../log.js";
-import { UTC_CALENDAR, tierName, type BucketAddress, type StoredBucket } from "../store.js";
+import type { Schema } from "../schema.js";
+import {
+  UTC_CALENDAR,
+  tierName,
+  type BucketAddress,
+  type BucketStore,
+  type CellBlock,
+  type StoredBucket,
+} from "../store.js";
 import type { Archive } from "./archive.js";
 import { Findings } from "./findings.js";
 import { readable, type Ground } from "./ground.js";
@@ -245,6 +252,11 @@ export class Retainer {
       values: schema.dimensions.map((_, dimension) => buckets.dictionaries.allOf(dimension)),
     };
   }
+}
+
+/** All blocks of a stored bucket, by rollup; none where there is no bucket. */
+function storedBlocks(store: BucketStore, schema: Schema, address: BucketAddress): CellBlock[] {
+  return schema.rollups.flatMap(({ id }) => store.block(address, id) ?? []);
 }
 
 function blockedBy({ wrong, mismatchedCells, damaged }: Findings): string | null {
