@@ -40,11 +40,12 @@ export async function recover(options: RecoveryOptions): Promise<void> {
       claim(claims, options);
     }
   }
-  noteLost(options, stored);
   for await (const entry of log.read(stored + 1)) {
     claim(claimsOf(entry.position, entry.record), options);
     replay(entry, options);
   }
+  // Not before: it may be the reading that finds a segment damaged.
+  noteLost(options, stored);
   options.buckets.dictionaries.recovered();
 }
 

@@ -11,6 +11,7 @@ import {
 import type { Sliced } from "../engine/sliced.js";
 import { blockChecksum, encodeAllInSlices, encodeInSlices } from "./block-codec.js";
 import { checkCommit } from "./checks.js";
+import { crc32c } from "./crc32c.js";
 import { rememberedPuts, valuePuts } from "./dictionary-pages.js";
 import type { Environment, Put } from "./environment.js";
 import { bucketKey, HEAD, revisionKey } from "./keys.js";
@@ -86,8 +87,10 @@ export function prepareCommit(
   const calendars = [...new Set([...state.calendars, ...addresses.map(({ calendar }) => calendar)])];
   const remembered = rememberedPuts(environment, commit, state.counts);
   const revisions = revisionPuts(environment, commit, state.counts, calendars);
+  const added = newBuckets(state, addresses);
   const counts: Counts = {
-    buckets: state.index.size + newBuckets(state, buckets) - removed.length,
+    buckets: state.index.size + added.length - removed.length,
+    headKeys: (state.counts.headKeys + sumOfKeys(added, calendars) - sumOfKeys(removed, calendars)) >>> 0,
     values: valueCounts(commit, state.counts),
     rememberedPages: remembered.pages,
     revisions: revisions.kept,
@@ -170,9 +173,18 @@ function revisionPuts(
   return { puts, kept: { first, next } };
 }
 
-function newBuckets(state: StoreState, buckets: readonly EncodedBucket[]): number {
-  const added = buckets.filter(({ address }) => !state.index.has(address));
-  return new Set(added.map(({ address }) => addressName(address))).size;
+function newBuckets(state: StoreState, addresses: readonly BucketAddress[]): BucketAddress[] {
+  const added = addresses.filter((address) => !state.index.has(address));
+  return [...new Map(added.map((address) => [addressName(address), address])).values()];
+}
+
+/** Not modulo 2^32: exact, as long as a commit has fewer than 2^20 buckets. */
+function sumOfKeys(addresses: readonly BucketAddress[], calendars: readonly string[]): number {
+  return addresses.reduce(
+    (sum, { calendar, grain, startMs }) =>
+      sum + crc32c(bucketKey(calendars.indexOf(calendar), grain, HEAD, startMs)),
+    0,
+  );
 }
 
 function valueCounts({ values }: StoreCommit, counts: Counts): number[] {

@@ -1,5 +1,6 @@
 /** Makes a whole of records that were saved one by one: counts, and stand-ins for what is missing. */
 import type { LogRecord } from "../engine/log.js";
+import { crc32c } from "./crc32c.js";
 import type { Environment, Put } from "./environment.js";
 import { damaged } from "./errors.js";
 import { HEAD, logKey, pageKey, pageOf, positionOf, REMEMBERED, VALUES } from "./keys.js";
@@ -16,6 +17,7 @@ import {
   PAGE_VALUES,
   type Counts,
   type MetaRecord,
+  type StoredMetaRecord,
 } from "./store-codec.js";
 import { WriteQueue } from "./write-queue.js";
 
@@ -75,16 +77,19 @@ async function withoutBuckets(environment: Environment): Promise<string[]> {
   ];
 }
 
-async function withBuckets(environment: Environment, { meta, counts }: MetaRecord): Promise<string[]> {
+async function withBuckets(environment: Environment, { meta, counts }: StoredMetaRecord): Promise<string[]> {
   const buckets = await settleBuckets(environment, meta.position);
   const dictionary = await settleDictionary(environment, counts);
   const revisions = revisionsLeft(environment, counts);
-  const isShort = buckets.count < counts.buckets;
+  const { count, headKeys } = buckets;
+  const missing = counts.buckets - count;
+  const isShort = missing > 0 || (counts.headKeys !== undefined && counts.headKeys !== headKeys);
   const everywhere = { tier: null, fromMs: -Infinity, toMs: Infinity };
   const settled: MetaRecord = {
     meta: isShort ? { ...meta, incomplete: [...meta.incomplete, everywhere] } : meta,
     counts: {
-      buckets: buckets.count,
+      buckets: count,
+      headKeys,
       values: dictionary.values,
       rememberedPages: dictionary.pages,
       revisions,
@@ -99,7 +104,7 @@ async function withBuckets(environment: Environment, { meta, counts }: MetaRecor
   return [
     ...dictionary.losses,
     ...(isShort
-      ? [`${counts.buckets - buckets.count} buckets are gone: every answer says that it may be incomplete.`]
+      ? [`${missing > 0 ? missing : "Some"} buckets are gone: every answer says that it may be incomplete.`]
       : []),
     ...(buckets.headless > 0
       ? [`${buckets.headless} buckets have lost their head and are to be made anew.`]
@@ -112,7 +117,7 @@ async function withBuckets(environment: Environment, { meta, counts }: MetaRecor
 async function settleBuckets(
   environment: Environment,
   position: number,
-): Promise<{ count: number; headless: number }> {
+): Promise<{ count: number; headKeys: number; headless: number }> {
   const db = environment.buckets;
   const heads = new Set<string>();
   const others = new Set<string>();
@@ -134,7 +139,9 @@ async function settleBuckets(
   }));
   await write(environment, puts);
   await settleCalendars(environment, [...heads, ...others]);
-  return { count: heads.size + headless.length, headless: headless.length };
+  const keys = [...Array.from(heads, (name) => Buffer.from(name, "latin1")), ...headless];
+  const headKeys = keys.reduce((sum, key) => (sum + crc32c(key)) >>> 0, 0);
+  return { count: keys.length, headKeys, headless: headless.length };
 }
 
 /** Names of calendars that are lost are made up: their buckets belong to nobody then. */
@@ -154,7 +161,7 @@ async function settleCalendars(environment: Environment, names: readonly string[
 /** Ids must keep their meaning: values that are lost get a name that says so. */
 async function settleDictionary(
   environment: Environment,
-  counts: Counts,
+  counts: Pick<Counts, "values" | "rememberedPages">,
 ): Promise<{ values: number[]; pages: number[]; losses: string[] }> {
   const values: number[] = [];
   const pages: number[] = [];
@@ -201,7 +208,10 @@ async function settleValues(
 }
 
 /** Those without a gap up to the newest. */
-function revisionsLeft(environment: Environment, { revisions: { next } }: Counts): Counts["revisions"] {
+function revisionsLeft(
+  environment: Environment,
+  { revisions: { next } }: Pick<Counts, "revisions">,
+): Counts["revisions"] {
   const kept = new Set(environment.keys(environment.revisions, Buffer.alloc(1), LAST_KEY).map(positionOf));
   let first = next;
   while (kept.has(first - 1)) first--;

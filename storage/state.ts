@@ -1,11 +1,12 @@
 import { GRAINS } from "../engine/calendar/grain.js";
 import type { BucketAddress } from "../engine/store.js";
 import { BucketIndex } from "./bucket-index.js";
+import { crc32c } from "./crc32c.js";
 import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
 import { bucketKey, HEAD, headRange, metaKey, startOf } from "./keys.js";
 import { decodeHead, decodeMeta, decodeNumber, decodeTexts } from "./store-codec.js";
-import { NO_REVISIONS, type Counts, type HeadRecord, type MetaRecord } from "./store-codec.js";
+import { NO_REVISIONS, type Counts, type HeadRecord, type StoredMetaRecord } from "./store-codec.js";
 
 export const META_KEY = metaKey("meta");
 export const GENERATION_KEY = metaKey("generation");
@@ -20,7 +21,13 @@ export interface StoreState {
   readonly index: BucketIndex;
 }
 
-const EMPTY_COUNTS: Counts = { buckets: 0, values: [], rememberedPages: [], revisions: NO_REVISIONS };
+const EMPTY_COUNTS: Counts = {
+  buckets: 0,
+  headKeys: 0,
+  values: [],
+  rememberedPages: [],
+  revisions: NO_REVISIONS,
+};
 
 /** Throws `storage-damaged` when buckets are missing. */
 export function loadState(environment: Environment): StoreState {
@@ -30,11 +37,18 @@ export function loadState(environment: Environment): StoreState {
   const calendars = names === undefined ? [] : decodeTexts(CALENDARS_KEY, names, "The list of calendars");
   const counts = record?.counts ?? EMPTY_COUNTS;
   const index = new BucketIndex();
-  for (const address of storedAddresses(environment, calendars)) index.add(address);
+  let headKeys = 0;
+  for (const { key, address } of storedHeads(environment, calendars)) {
+    index.add(address);
+    headKeys = (headKeys + crc32c(key)) >>> 0;
+  }
   if (index.size !== counts.buckets) {
     throw damaged("The store", `has ${index.size} of its ${counts.buckets} buckets`);
   }
-  return { generation, calendars, counts, index };
+  if (counts.headKeys !== undefined && counts.headKeys !== headKeys) {
+    throw damaged("The store", "has a bucket in the place of another one");
+  }
+  return { generation, calendars, counts: { ...counts, headKeys }, index };
 }
 
 /** 0 before the first commit. */
@@ -43,7 +57,7 @@ export function readGeneration(environment: Environment): number {
   return bytes === undefined ? 0 : decodeNumber(GENERATION_KEY, bytes, "The store's generation");
 }
 
-export function readMeta(environment: Environment, generation: number): MetaRecord | undefined {
+export function readMeta(environment: Environment, generation: number): StoredMetaRecord | undefined {
   const bytes = environment.get(environment.meta, META_KEY);
   if (bytes === undefined && generation === 0) return undefined;
   const record = bytes === undefined ? undefined : decodeMeta(META_KEY, bytes);
@@ -66,12 +80,15 @@ export function describe({ calendar, grain, startMs }: BucketAddress): string {
   return `the ${grain} ${startMs} of ${calendar}`;
 }
 
-function* storedAddresses(environment: Environment, calendars: readonly string[]): Generator<BucketAddress> {
+function* storedHeads(
+  environment: Environment,
+  calendars: readonly string[],
+): Generator<{ key: Uint8Array; address: BucketAddress }> {
   for (const [number, calendar] of calendars.entries()) {
     for (const grain of GRAINS) {
       const { start, end } = headRange(number, grain);
       for (const key of environment.keys(environment.buckets, start, end)) {
-        yield { calendar, grain, startMs: startOf(key) };
+        yield { key, address: { calendar, grain, startMs: startOf(key) } };
       }
     }
   }

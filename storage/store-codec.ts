@@ -19,6 +19,8 @@ export interface HeadRecord extends BucketHead {
 /** How much there is of what is found by ranges. */
 export interface Counts {
   readonly buckets: number;
+  /** Sum of the CRC32Cs of the keys of all bucket heads, modulo 2^32: a key that is damaged is another bucket's. */
+  readonly headKeys: number;
   /** Per dimension: values of the dictionary. */
   readonly values: readonly number[];
   /** Per dimension: pages of remembered ids. */
@@ -32,14 +34,20 @@ export interface MetaRecord {
   readonly counts: Counts;
 }
 
+/** As read: before version 3 there was no sum of keys. */
+export interface StoredMetaRecord {
+  readonly meta: StoreMeta;
+  readonly counts: Omit<Counts, "headKeys"> & { readonly headKeys: number | undefined };
+}
+
 /** Values of one page of a dictionary. */
 export const PAGE_VALUES = 256;
 /** Subjects of one page of remembered ids. */
 export const PAGE_SUBJECTS = 1024;
 
 const HEAD: RecordKind = { magic: 0x48, version: 1 };
-/** Version 1 had neither reach nor revisions. */
-const META: RecordKind = { magic: 0x4d, version: 2, oldest: 1 };
+/** Version 1 had neither reach nor revisions, version 2 no sum of keys. */
+const META: RecordKind = { magic: 0x4d, version: 3, oldest: 1 };
 const NUMBER: RecordKind = { magic: 0x4e, version: 1 };
 const TEXTS: RecordKind = { magic: 0x54, version: 1 };
 const IDS: RecordKind = { magic: 0x49, version: 1 };
@@ -94,10 +102,11 @@ export function encodeMeta(key: Uint8Array, { meta, counts }: MetaRecord): Uint8
     writeIncomplete(writer, meta.incomplete);
     writer.varint(counts.revisions.first);
     writer.varint(counts.revisions.next);
+    writer.u32(counts.headKeys);
   });
 }
 
-export function decodeMeta(key: Uint8Array, bytes: Uint8Array): MetaRecord {
+export function decodeMeta(key: Uint8Array, bytes: Uint8Array): StoredMetaRecord {
   return unframe(META, key, bytes, "The store's meta record", (reader, version) => {
     const schema = reader.text();
     const generation = reader.varint();
@@ -111,7 +120,8 @@ export function decodeMeta(key: Uint8Array, bytes: Uint8Array): MetaRecord {
     const reach = version === 1 ? {} : readInstants(reader);
     const incomplete = version === 1 ? [] : readIncomplete(reader);
     const revisions = version === 1 ? NO_REVISIONS : { first: reader.varint(), next: reader.varint() };
-    const counts = { buckets, values, rememberedPages, revisions };
+    const headKeys = version < 3 ? undefined : reader.u32();
+    const counts = { buckets, headKeys, values, rememberedPages, revisions };
     const meta = { schema, generation, position, watermark, sealedUntil, dedupeFrom, reach, incomplete };
     return { meta, counts };
   });

@@ -108,16 +108,13 @@ export class Prover {
   async #someQuarters(fromMs: number, toMs: number, findings: Findings): Promise<void> {
     const { log, store, buckets } = this.#ground;
     const stored = (): Float64Array => store.starts(UTC_CALENDAR, "quarter", fromMs, toMs);
-    if (!this.hasRaw(fromMs, toMs)) {
-      findings.unproven += stored().length;
-      for (const startMs of stored()) this.#read(quarterAt(startMs), findings);
-      return;
-    }
     const { schema, dictionaries } = buckets;
     const through = (startMs: number): Position => buckets.storedThrough(startMs);
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && this.hasRaw(fromMs, toMs); attempt++) {
       const before = this.#positionsOf(stored());
       const raw = await recomputeQuarters({ schema, dictionaries, log }, fromMs, toMs, through);
+      // The reading may have found a segment damaged.
+      if (!this.hasRaw(fromMs, toMs)) break;
       if (this.#positionsOf(stored()) !== before) continue;
       for (const startMs of new Set([...stored(), ...raw.keys()])) {
         this.#compareQuarter(startMs, raw.get(startMs) ?? [], findings);
@@ -126,6 +123,7 @@ export class Prover {
       return;
     }
     findings.unproven += stored().length;
+    for (const startMs of stored()) this.#read(quarterAt(startMs), findings);
   }
 
   #compareQuarter(startMs: number, recomputed: readonly CellBlock[], findings: Findings): void {

@@ -105,7 +105,6 @@ class Repair {
     const { startMs } = address;
     const { log, buckets } = this.#ground;
     const { schema, dictionaries } = buckets;
-    if (!this.#prover.hasRaw(startMs, endMs)) this.#lose(address, endMs);
     let blocks: CellBlock[] = [];
     for (let from = startMs; from < endMs; from += HOUR_MS) {
       const to = Math.min(endMs, from + HOUR_MS);
@@ -113,6 +112,8 @@ class Repair {
       const quarters = await recomputeQuarters({ schema, dictionaries, log }, from, to, through);
       blocks = mergeByRollup([...blocks, ...[...quarters.values()].flat()]);
     }
+    // Not before: it may be the reading that finds a segment damaged.
+    if (!this.#prover.hasRaw(startMs, endMs)) this.#lose(address, endMs);
     return blocks;
   }
 

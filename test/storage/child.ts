@@ -1,16 +1,17 @@
 /**
  * A process of its own, to be killed, to hold a lock, or to run into a full disk:
- *   node --import tsx test/storage/child.ts hold|write|fill <directory>
+ *   node --import tsx test/storage/child.ts hold|write|fill|refuse <directory>
  * It tells what it does line by line. An unhandled rejection ends it, as Node does by default.
  */
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { createEngine } from "../../engine/engine.js";
 import { TidemarkError } from "../../engine/errors.js";
 import type { Storage } from "../../engine/store.js";
 import { openLmdb, type LmdbStorage } from "../../storage/lmdb.js";
 import type { SegmentLimits } from "../../storage/segment-plan.js";
-import { spacedRecord } from "./crash-record.js";
+import { KEPT_RECORDS, MOST_AT_ONCE, spacedRecord } from "./crash-record.js";
 import { block, bucket, checkGeneration, commit, generationCommit, hour, record } from "./samples.js";
 
 const [mode, directory] = process.argv.slice(2) as [string, string];
@@ -34,8 +35,7 @@ async function hold(storage: Storage): Promise<void> {
   }
 }
 
-/** Records kept by trims, and by compactions in the tail. */
-const KEPT_RECORDS = 800;
+/** Records that compactions leave in the tail. */
 const TAIL_RECORDS = 60;
 /** So small that nearly every compaction packs some. */
 const SEGMENTS: SegmentLimits = { events: 400, records: 50, bytes: 1024 * 1024, spanMs: 7 * 86_400_000 };
@@ -46,7 +46,7 @@ async function write(storage: LmdbStorage): Promise<void> {
   let position = log.head;
   let generation = store.generation();
   for (let round = 0; ; round++) {
-    const group = Array.from({ length: 1 + (position % 7) }, () => ++position);
+    const group = Array.from({ length: 1 + (position % MOST_AT_ONCE) }, () => ++position);
     const work = group.map(async (expected) => {
       const given = await log.append(spacedRecord(expected));
       if (given !== expected) throw new Error(`${given} instead of ${expected}`);
@@ -109,7 +109,30 @@ async function fill(first: Storage): Promise<void> {
   await second.close();
 }
 
+/** Batches of which a part is refused, and replays, without end; says which batch was acknowledged. */
+async function refuse(storage: Storage): Promise<void> {
+  const engine = await createEngine({ storage });
+  const old = Date.now() - 40 * 86_400_000;
+  for (let i = await nextBatch(storage); ; i++) {
+    const refused = { type: "view", ts: old, blog: `refused ${i}` };
+    await engine.ingest([{ type: "view", blog: `accepted ${i}` }, refused, refused]);
+    say(String(i));
+    if (i % 7 === 3) await engine.replayQuarantine();
+  }
+}
+
+/** The number after that of the last batch in the log. */
+async function nextBatch({ log }: Storage): Promise<number> {
+  let last = 0;
+  for await (const { record } of log.read(log.first)) {
+    const accepted = record.events.values[0]!.find((blog) => blog.startsWith("accepted "));
+    if (accepted !== undefined) last = Number(accepted.slice("accepted ".length));
+  }
+  return last + 1;
+}
+
 const storage = await openLmdb(directory, mode === "write" ? { segments: SEGMENTS } : {});
 if (mode === "hold") await hold(storage);
 else if (mode === "write") await write(storage);
+else if (mode === "refuse") await refuse(storage);
 else await fill(storage);

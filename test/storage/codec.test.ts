@@ -65,7 +65,13 @@ const SAMPLE_META: codec.MetaRecord = {
     reach: { "UTC quarter": 900_000 },
     incomplete: [{ tier: null, fromMs: Number.NEGATIVE_INFINITY, toMs: 0 }],
   },
-  counts: { buckets: 130, values: [3, 0], rememberedPages: [0, 1], revisions: { first: 3, next: 5 } },
+  counts: {
+    buckets: 130,
+    headKeys: 0x0102_0304,
+    values: [3, 0],
+    rememberedPages: [0, 1],
+    revisions: { first: 3, next: 5 },
+  },
 };
 const PAGE_KEY = pageKey(VALUES, 1, 0);
 

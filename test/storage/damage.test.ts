@@ -113,6 +113,15 @@ t.test("what is missing, old or in another's place is damage, not an answer", as
     ],
     ["the generation removed", "meta", (db) => db.remove(metaKey("generation")), () => "opening reads it"],
     ["a head removed", "buckets", (db) => db.remove(keyOf(HEAD, 1)), () => "opening counts them"],
+    [
+      "a head in the place of a bucket that never was",
+      "buckets",
+      (db) => {
+        db.put(keyOf(HEAD, 77), db.get(keyOf(HEAD, 1)));
+        db.remove(keyOf(HEAD, 1));
+      },
+      () => "opening compares their keys",
+    ],
     ["the newest record but one removed", "log", (db) => db.remove(logKey(4)), () => "opening counts them"],
     ["the oldest record removed", "log", (db) => db.remove(logKey(1)), () => "opening looks for it"],
   ];

@@ -1,11 +1,17 @@
 import { open as openRaw } from "lmdb";
 import t, { type Test } from "tap";
 import { createEngine, type Engine } from "../../engine/index.js";
+import { Environment } from "../../storage/environment.js";
+import { startOf } from "../../storage/keys.js";
+import { LmdbLog } from "../../storage/lmdb-log.js";
 import { openLmdb } from "../../storage/lmdb.js";
+import { BODIES, keyRange } from "../../storage/segment-format.js";
+import { WriteQueue } from "../../storage/write-queue.js";
 import { Clock, turn } from "../support/clock.js";
-import { newPath } from "./support.js";
+import { codeThrown, newPath } from "./support.js";
 
 const HOUR_MS = 3_600_000;
+const QUARTER_MS = HOUR_MS / 4;
 const DAY_MS = 24 * HOUR_MS;
 const START_MS = Date.parse("2026-03-01T10:20:00Z");
 const VIEWS = 200;
@@ -13,6 +19,7 @@ const VIEWS = 200;
 const RANGE: [string, string] = ["2026-02-27", "2026-03-02"];
 /** Numbers of grains in keys. */
 const QUARTER = 0;
+const GRAINS_ASKED = ["quarter", "hour", "day"] as const;
 const DAY = 2;
 
 interface Written {
@@ -20,8 +27,8 @@ interface Written {
   readonly truth: readonly string[];
 }
 
-/** A closed store of some days; with `keepsRaw` false, without its raw events. */
-async function written(t: Test, keepsRaw = true): Promise<Written> {
+/** A closed store of some days, its events in so many records; with `keepsRaw` false, without them. */
+async function written(t: Test, keepsRaw = true, records = 1): Promise<Written> {
   const path = await newPath(t);
   const clock = new Clock(START_MS);
   const retention = keepsRaw ? {} : { raw: DAY_MS };
@@ -32,7 +39,8 @@ async function written(t: Test, keepsRaw = true): Promise<Written> {
     blog: `b${i % 5}`,
     viewer: `v${i}`,
   }));
-  await engine.ingest(events);
+  const each = VIEWS / records;
+  for (let i = 0; i < records; i++) await engine.ingest(events.slice(i * each, (i + 1) * each));
   await clock.jump(3 * DAY_MS);
   await engine.checkpoint();
   await engine.retain();
@@ -53,6 +61,23 @@ async function damage(path: string, isChosen: (number: number, key: Uint8Array) 
     await db.put(key, value);
   }
   await root.close();
+}
+
+/** Packs the log into a segment for each record, and turns a bit in the oldest, which has the newest events. */
+async function damageSegment(path: string): Promise<void> {
+  const environment = Environment.open(path);
+  await environment.claim({ pid: process.pid, host: "test" });
+  const queue = new WriteQueue(environment);
+  const limits = { events: VIEWS, records: 1, bytes: 2 ** 20, spanMs: 10 * DAY_MS };
+  const log = new LmdbLog(environment, queue, { limits });
+  await log.compact(log.head + 1);
+  const { start, end } = keyRange(BODIES);
+  const [key] = environment.keys(environment.segments, start, end);
+  const db = environment.segments;
+  const value = Buffer.from(environment.get(db, key!)!);
+  value[value.length - 6]! ^= 1;
+  await environment.write([{ db, key: key!, value }]);
+  await environment.close();
 }
 
 async function opened(path: string, verify: "always" | "never"): Promise<Engine> {
@@ -113,6 +138,67 @@ t.test("a damaged bucket that a question comes upon refuses it once, and is made
   t.ok(repaired > 0, "what no question came upon");
   t.same([...engine.canonicalRows()], truth);
   await engine.close();
+});
+
+t.test(
+  "a bucket that is made anew from a segment that turns out damaged is told to lack something",
+  async (t) => {
+    const { path } = await written(t, true, 4);
+    const whole = await opened(path, "never");
+    const ask = (engine: Engine, grain: string): ReturnType<Engine["queryNow"]> =>
+      engine.queryNow({
+        date_range: RANGE,
+        metrics: ["views"],
+        dimensions: [`time:${grain}`],
+        limit: 10_000,
+      });
+    const truth = new Map(GRAINS_ASKED.map((grain) => [grain, ask(whole, grain).results]));
+    await whole.close();
+    await damageSegment(path);
+    const newestMs = START_MS - (START_MS % QUARTER_MS);
+    await damage(path, (_, key) => key[2] === QUARTER && startOf(key) === newestMs);
+    const engine = await opened(path, "never");
+    t.equal(
+      codeThrown(() => ask(engine, "quarter")),
+      "storage-damaged",
+    );
+    await until(() => engine.stats().commits > 0);
+    t.notSame(ask(engine, "quarter").results, truth.get("quarter"), "events are gone for good");
+    for (const grain of GRAINS_ASKED) {
+      const { results, meta } = ask(engine, grain);
+      const isWhole = JSON.stringify(results) === JSON.stringify(truth.get(grain));
+      t.equal((meta.incomplete ?? []).length > 0, !isWhole, grain);
+    }
+    await engine.close();
+  },
+);
+
+t.test("a reconcile whose reading finds a segment damaged takes nothing from whole buckets", async (t) => {
+  const { path, truth } = await written(t, true, 4);
+  await damageSegment(path);
+  const engine = await opened(path, "never");
+  const report = await engine.reconcile({ repair: true });
+  t.match(report, { wrong: 0, repaired: 0, mismatches: [] });
+  t.ok(report.unproven > 0, "what the segment had cannot be compared");
+  t.same([...engine.canonicalRows()], truth);
+  await engine.close();
+});
+
+t.test("events that a damaged segment takes before they are in a bucket are told of", async (t) => {
+  const path = await newPath(t);
+  const clock = new Clock(START_MS);
+  const storage = await openLmdb(path);
+  const engine = await createEngine({ storage, scheduler: clock.scheduler });
+  await engine.ingest([{ type: "view", ts: START_MS, blog: "b", viewer: "v" }]);
+  const copy = await newPath(t);
+  await storage.backup(copy);
+  await engine.close();
+  await damageSegment(copy);
+  const again = await opened(copy, "never");
+  const { results, meta } = again.queryNow({ date_range: RANGE, metrics: ["views"] });
+  t.same(results[0]?.metrics ?? [0], [0]);
+  t.ok(meta.incomplete!.length > 0);
+  await again.close();
 });
 
 t.test(
