@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createGunzip, type Gunzip } from "node:zlib";
 import { TidemarkError } from "../engine/errors.js";
+import { MOST_POOLED_BYTES } from "./buffer-pool.js";
 import type { ByteLease } from "./byte-budget.js";
 import { isGzip } from "./media-type.js";
 import { HttpProblem } from "./problem.js";
@@ -13,7 +14,7 @@ export interface BodyLimits {
 }
 
 /**
- * The whole body, unpacked. Throws `payload-too-large` (at once when the declared length says so),
+ * The whole body, unpacked, until the lease is released. Throws `payload-too-large` (at once when the declared length says so),
  * `unsupported-media-type`, `invalid-gzip` or `overloaded`, and leaves the rest of the body unread then.
  */
 export async function readBody(
@@ -26,12 +27,15 @@ export async function readBody(
   if (declared > limits.maxBytes) throw tooLarge(limits.maxBytes);
   limits.lease.admit(declared);
   if (request.headers.expect !== undefined) response.writeContinue();
-  return new BodyReader(request, limits, gzip ? createGunzip({ chunkSize: 64 * 1024 }) : undefined).done;
+  if (gzip) return new BodyReader(request, limits, createGunzip({ chunkSize: 64 * 1024 }), 0).done;
+  return new BodyReader(request, limits, undefined, declared <= MOST_POOLED_BYTES ? declared : 0).done;
 }
 
 class BodyReader {
   readonly done: Promise<Buffer>;
   readonly #chunks: Buffer[] = [];
+  /** Where the chunks of a body of known size are put together. */
+  #whole: Buffer | undefined;
   #sentBytes = 0;
   #bodyBytes = 0;
   #resolve!: (body: Buffer) => void;
@@ -41,6 +45,8 @@ class BodyReader {
     readonly request: IncomingMessage,
     readonly limits: BodyLimits,
     readonly gunzip: Gunzip | undefined,
+    /** Of the body, if they are known, and few enough for a borrowed buffer; 0 otherwise. */
+    readonly knownBytes: number,
   ) {
     this.done = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -73,8 +79,15 @@ class BodyReader {
     } catch (error) {
       return this.#fail(error as Error);
     }
-    this.#chunks.push(chunk);
+    if (chunk.length === this.knownBytes || this.knownBytes === 0) this.#chunks.push(chunk);
+    else this.#putTogether(chunk);
   };
+
+  #putTogether(chunk: Buffer): void {
+    // Not before something has arrived: to promise much costs nothing.
+    this.#whole ??= this.limits.lease.borrow(this.knownBytes);
+    chunk.copy(this.#whole, this.#bodyBytes - chunk.length);
+  }
 
   readonly #onSentEnd = (): void => {
     if (this.gunzip === undefined || this.#sentBytes === 0) this.#finish();
@@ -94,10 +107,13 @@ class BodyReader {
     if (this.gunzip !== undefined && this.gunzip.bytesWritten < this.#sentBytes)
       return this.#fail(damagedGzip());
     this.#detach();
-    this.#resolve(
-      this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#bodyBytes),
-    );
+    this.#resolve(this.#body());
   };
+
+  #body(): Buffer {
+    if (this.#whole !== undefined) return this.#whole.subarray(0, this.#bodyBytes);
+    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#bodyBytes);
+  }
 
   #fail(error: Error): void {
     this.#detach();

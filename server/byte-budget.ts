@@ -1,14 +1,17 @@
 import { TidemarkError } from "../engine/errors.js";
+import { BufferPool } from "./buffer-pool.js";
 
 /** Counts the bytes of all bodies that are in memory, so that many large ones together are refused in time. */
 export class ByteBudget {
   usedBytes = 0;
+  readonly buffers = new BufferPool();
   constructor(readonly maxBytes: number) {}
 }
 
 /** What one request holds. Only bytes that have arrived are held: a promise of many costs the others nothing. */
 export class ByteLease {
   #heldBytes = 0;
+  readonly #borrowed: Buffer[] = [];
   constructor(readonly budget: ByteBudget) {}
 
   /** Throws `overloaded` when a body of this size would not fit now. Holds nothing. */
@@ -24,8 +27,16 @@ export class ByteLease {
     this.#heldBytes += bytes;
   }
 
+  /** A buffer of at least so many bytes, until the lease is released: nobody may look at it after that. */
+  borrow(bytes: number): Buffer {
+    const buffer = this.budget.buffers.take(bytes);
+    this.#borrowed.push(buffer);
+    return buffer;
+  }
+
   /** Idempotent. */
   release(): void {
+    for (const buffer of this.#borrowed.splice(0)) this.budget.buffers.giveBack(buffer);
     this.budget.usedBytes -= this.#heldBytes;
     this.#heldBytes = 0;
   }

@@ -5,7 +5,8 @@ import type { CellTable } from "./cell-table.js";
 
 /** Below this many rows a comparison sort is cheaper than clearing the radix counters. */
 const RADIX_FROM = 2048;
-const RADIX = 1 << 16;
+/** Of a pass: so many counters still lie in the cache. */
+const MAX_DIGIT_BITS = 16;
 /** To sort so many tokens takes about as long as a row does. */
 const TOKENS_SORTED_OF_ROW = 4;
 
@@ -19,11 +20,12 @@ export function toBlocks(table: CellTable, schema: Schema): CellBlock[] {
 /** The table must not change meanwhile. */
 export function* toBlocksInSlices(table: CellTable, schema: Schema): Sliced<CellBlock[]> {
   const byRollup = yield* cellsByRollup(table, schema.rollups.length);
+  const greatest = yield* greatestIds(table);
   const blocks: CellBlock[] = [];
   for (const [rollup, cells] of byRollup.entries()) {
     if (cells.length === 0) continue;
     const arity = schema.rollups[rollup]!.dims.length;
-    const sorted = yield* sortByKey(table, cells, arity);
+    const sorted = yield* sortByKey(table, cells, greatest.subarray(0, arity));
     blocks.push(yield* blockOf(table, rollup, arity, sorted));
   }
   return blocks;
@@ -68,8 +70,10 @@ function* cellsByRollup(table: CellTable, rollups: number): Sliced<Uint32Array[]
   return lists;
 }
 
-function* sortByKey(table: CellTable, cells: Uint32Array, arity: number): Sliced<Uint32Array> {
+/** `greatest`: what no id of a key is greater than, by its place there. */
+function* sortByKey(table: CellTable, cells: Uint32Array, greatest: Uint32Array): Sliced<Uint32Array> {
   const { keys, arity: stride } = table;
+  const arity = greatest.length;
   if (cells.length < RADIX_FROM) {
     yield cells.length;
     return cells.sort((a, b) => {
@@ -82,47 +86,55 @@ function* sortByKey(table: CellTable, cells: Uint32Array, arity: number): Sliced
   }
   let from: Uint32Array = cells;
   let to: Uint32Array = new Uint32Array(cells.length);
-  const greatest = yield* greatestId(table);
-  for (let i = arity - 1; i >= 0; i--) {
-    for (const shift of greatest < RADIX ? [0] : [0, 16]) {
-      yield* radixPass({ keys, stride, word: i, shift }, from, to);
+  for (let word = arity - 1; word >= 0; word--) {
+    const bits = 32 - Math.clz32(greatest[word]!);
+    const digitBits = bits > MAX_DIGIT_BITS ? Math.ceil(bits / 2) : bits;
+    for (let shift = 0; shift < bits; shift += digitBits) {
+      yield* radixPass({ keys, stride, word, shift, bits: digitBits }, from, to);
       [from, to] = [to, from];
     }
   }
   return from;
 }
 
-function* greatestId({ keys, count, arity }: CellTable): Sliced<number> {
-  let greatest = 0;
-  yield* eachChunk(count * arity, (from, to) => {
-    for (let i = from; i < to; i++) if (keys[i]! > greatest) greatest = keys[i]!;
+function* greatestIds({ keys, count, arity }: CellTable): Sliced<Uint32Array> {
+  const greatest = new Uint32Array(arity);
+  yield* eachChunk(count, (from, to) => {
+    for (let word = 0; word < arity; word++) {
+      let most = greatest[word]!;
+      for (let i = from * arity + word; i < to * arity; i += arity) if (keys[i]! > most) most = keys[i]!;
+      greatest[word] = most;
+    }
   });
   return greatest;
 }
 
-/** Which 16 bits of the keys. */
+/** Which bits of the keys. */
 interface Digit {
   readonly keys: Uint32Array;
   readonly stride: number;
   readonly word: number;
   readonly shift: number;
+  readonly bits: number;
 }
 
-function* radixPass({ keys, stride, word, shift }: Digit, from: Uint32Array, to: Uint32Array): Sliced<void> {
-  const starts = new Uint32Array(RADIX);
+function* radixPass(digit: Digit, from: Uint32Array, to: Uint32Array): Sliced<void> {
+  const { keys, stride, word, shift, bits } = digit;
+  const radix = 2 ** bits;
+  const starts = new Uint32Array(radix);
   yield* eachChunk(from.length, (start, end) => {
-    for (let i = start; i < end; i++) starts[(keys[from[i]! * stride + word]! >>> shift) & (RADIX - 1)]!++;
+    for (let i = start; i < end; i++) starts[(keys[from[i]! * stride + word]! >>> shift) & (radix - 1)]!++;
   });
   let sum = 0;
-  for (let digit = 0; digit < RADIX; digit++) {
-    const count = starts[digit]!;
-    starts[digit] = sum;
+  for (let value = 0; value < radix; value++) {
+    const count = starts[value]!;
+    starts[value] = sum;
     sum += count;
   }
   yield* eachChunk(from.length, (start, end) => {
     for (let i = start; i < end; i++) {
-      const digit = (keys[from[i]! * stride + word]! >>> shift) & (RADIX - 1);
-      to[starts[digit]!++] = from[i]!;
+      const value = (keys[from[i]! * stride + word]! >>> shift) & (radix - 1);
+      to[starts[value]!++] = from[i]!;
     }
   });
 }

@@ -15,14 +15,14 @@ import {
   type Revision,
   type StoredBucket,
 } from "../store.js";
-import { CellTable } from "./cell-table.js";
+import { CellTable, type TableSize } from "./cell-table.js";
 import type { Dictionaries } from "./dictionaries.js";
 import { Touched } from "./touched.js";
 import { reachOfNew, type Reach } from "./reach.js";
 import { sealBuckets, type QuarterDelta } from "./seal.js";
 
-/** From so many on, columns are long enough that it takes time to copy them. */
-const MANY_CELLS = 65_536;
+/** From so many on, it takes time to let columns grow. */
+const MANY_CELLS = 1024;
 
 /** Grains whose heads tell what is stored, finest first; each bucket lies inside one of the next. */
 const NESTED = ["quarter", "hour", "day", "month", "year"] as const;
@@ -148,7 +148,7 @@ export class Buckets {
       known.mayHaveGrown = true;
       return known.table;
     }
-    const table = new CellTable(this.schema.maxArity, this.#expectedCells(quarterMs));
+    const table = new CellTable(this.schema.maxArity, this.#expectedSize(quarterMs));
     const eventsBefore = this.#events;
     const delta = { table, backfill, firstPosition: position, eventsBefore, since: now };
     const uncounted = { ...delta, counted: 0, mayHaveGrown: true };
@@ -157,10 +157,11 @@ export class Buckets {
     return table;
   }
 
-  /** A quarter that begins where another one with many cells ends will have as many: then no column has to grow. */
-  #expectedCells(quarterMs: number): number | undefined {
-    const before = this.#active.get(quarterMs - QUARTER_MS)?.table.count ?? 0;
-    return before < MANY_CELLS ? undefined : before;
+  /** A quarter that begins where another one with many cells ends will have as many: then nothing has to grow. */
+  #expectedSize(quarterMs: number): TableSize | undefined {
+    const before = quarterMs - QUARTER_MS;
+    const { table } = this.#active.get(before) ?? this.#writing?.deltas.get(before) ?? {};
+    return table === undefined || table.count < MANY_CELLS ? undefined : table.size;
   }
 
   /** The record at `position`, of so many events, is folded. */

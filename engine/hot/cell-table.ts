@@ -6,6 +6,13 @@ import { SketchPool } from "./sketch-pool.js";
 /** One event makes a cell in each of the six default rollups. */
 const INITIAL_CELLS = 8;
 
+/** How large a table is expected to become. */
+export interface TableSize {
+  readonly cells: number;
+  /** 32-bit words of the slab that tokens lie in. */
+  readonly tokenWords: number;
+}
+
 /** What blocks and tables both count. */
 type Counts = Pick<CellBlock, "views" | "anonymous" | "created">;
 
@@ -30,16 +37,16 @@ export class CellTable {
   /** Up to here no column has to grow. */
   #room: number;
 
-  /** `arity`: the greatest number of ids in a key. `cells`: room for so many is made, which costs nothing until it is used. */
-  constructor(arity: number, cells: number = INITIAL_CELLS) {
+  /** `arity`: the greatest number of ids in a key. Room for what is expected is made, which costs little until it is used. */
+  constructor(arity: number, expected: Partial<TableSize> = {}) {
     this.arity = arity;
-    const room = Math.max(cells, INITIAL_CELLS);
+    const room = Math.max(expected.cells ?? 0, INITIAL_CELLS);
     this.#room = room;
     this.keys = new Uint32Array(room * arity);
     this.rollups = new Uint8Array(room);
     this.views = new Float64Array(room);
-    this.sketches = new SketchPool(room);
-    this.#index = new CellIndex(this.#hashOf, INITIAL_CELLS);
+    this.sketches = new SketchPool(room, expected.tokenWords);
+    this.#index = new CellIndex(this.#hashOf, room);
   }
 
   /**
@@ -147,6 +154,10 @@ export class CellTable {
       for (let i = 0; i < arity; i++) key[i] = other.keys[from * arity + i]!;
       this.addCell(this.upsert(other.rollups[from]!, key), other, from);
     }
+  }
+
+  get size(): TableSize {
+    return { cells: this.count, tokenWords: this.sketches.tokenWords };
   }
 
   get sizeBytes(): number {

@@ -48,13 +48,15 @@ export class SketchPool {
   /** The single token, the place of the list or set, or the index into `#dense`; by `#forms`. */
   #refs: Uint32Array;
   #forms: Uint8Array;
-  readonly #blocks = new TokenBlocks();
+  readonly #blocks: TokenBlocks;
   readonly #dense: Uint8Array[] = [];
   #parts: SketchParts | undefined;
   /** The block whose rows lent cells are. */
   #lent: CellBlock | undefined;
 
-  constructor(cells: number) {
+  /** Room for so many cells is made, and for so many words of tokens. */
+  constructor(cells: number, tokenWords?: number) {
+    this.#blocks = new TokenBlocks(tokenWords);
     this.#refs = new Uint32Array(cells);
     this.#forms = new Uint8Array(cells);
   }
@@ -80,6 +82,11 @@ export class SketchPool {
   /** There is room for so many cells. */
   get room(): number {
     return Math.min(this.#refs.length, this.#forms.length);
+  }
+
+  /** Words of the slab that tokens lie in. */
+  get tokenWords(): number {
+    return this.#blocks.words;
   }
 
   isDense(cell: number): boolean {

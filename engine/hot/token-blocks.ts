@@ -37,6 +37,17 @@ export class TokenBlocks {
   #end = CHUNK_WORDS;
   /** Per class, lists first: a free block, plus 1; its first word has the next one. */
   readonly #free = new Uint32Array(LIST_SIZES.length + SET_SIZES.length);
+  readonly #expectedWords: number;
+
+  /** Chunks that so many words will fill are made whole at once, and never copied. */
+  constructor(expectedWords: number = 0) {
+    this.#expectedWords = expectedWords;
+  }
+
+  /** So much of the slab has been taken. */
+  get words(): number {
+    return (this.#chunks.length - 1) * CHUNK_WORDS + this.#end;
+  }
 
   get sizeBytes(): number {
     return this.#chunks.reduce((sum, { byteLength }) => sum + byteLength, this.#free.byteLength);
@@ -169,7 +180,7 @@ export class TokenBlocks {
     }
     const words = index < LIST_SIZES.length ? LIST_SIZES[index]! : SET_SIZES[index - LIST_SIZES.length]! + 1;
     if (this.#end + words > CHUNK_WORDS) {
-      this.#chunks.push(new Uint32Array(this.#chunks.length === 0 ? MIN_WORDS : NEXT_WORDS));
+      this.#chunks.push(new Uint32Array(this.#firstSize(this.#chunks.length)));
       this.#end = 0;
     }
     const last = this.#chunks.length - 1;
@@ -177,6 +188,11 @@ export class TokenBlocks {
     this.#end += words;
     if (this.#end > this.#chunks[last]!.length) this.#chunks[last] = grown(this.#chunks[last]!, this.#end);
     return ((last << OFFSET_BITS) | at) >>> 0;
+  }
+
+  #firstSize(chunk: number): number {
+    const expected = Math.min(CHUNK_WORDS, this.#expectedWords - chunk * CHUNK_WORDS);
+    return Math.max(chunk === 0 ? MIN_WORDS : NEXT_WORDS, expected);
   }
 
   #release(block: number, index: number): void {

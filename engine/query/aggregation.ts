@@ -78,7 +78,7 @@ export class Aggregation {
     this.#prefixes = prefixesOf(selection.passing, this.#pinned, schema.maxArity);
     this.#table = new CellTable(
       this.#key.length,
-      byTime && this.#hasFewKeys() ? this.revised.length : undefined,
+      byTime && this.#hasFewKeys() ? { cells: this.revised.length } : {},
     );
   }
 

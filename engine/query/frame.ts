@@ -234,7 +234,7 @@ function groupsOf(table: CellTable, byTime: boolean, others: readonly (CellTable
 /** Every group in every time bucket, in order. */
 function completed(table: CellTable, byTime: boolean, groups: CellTable, times: number): CellTable {
   if (groups.count * times > MAX_GROUPS) throw tooManyGroups();
-  const complete = new CellTable(table.arity, groups.count * times);
+  const complete = new CellTable(table.arity, { cells: groups.count * times });
   const key = new Uint32Array(table.arity);
   const offset = byTime ? 1 : 0;
   for (let group = 0; group < groups.count; group++) {

@@ -77,7 +77,7 @@ function tokenOfViewer(viewer: number): number {
 }
 
 function tableOf(cells: readonly Cell[], times: number | undefined): CellTable {
-  const table = new CellTable(times === undefined ? 1 : 2, cells.length);
+  const table = new CellTable(times === undefined ? 1 : 2, { cells: cells.length });
   cells.forEach(({ viewers, anonymous, created }, index) => {
     const key = times === undefined ? [index] : [index % times, Math.floor(index / times)];
     const cell = table.upsert(0, Uint32Array.from(key));
