@@ -3,7 +3,7 @@ import { scanTransitions } from "../engine/calendar/transitions.js";
 
 /**
  * The calendar against Intl itself: what a table costs to build, and what a question costs afterwards.
- * Run: npx tsx bench/calendar.ts
+ * Run: npm run bench -- calendar
  */
 
 const ROUNDS = 5;

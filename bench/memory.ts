@@ -126,7 +126,7 @@ else {
   try {
     const group = makeGroup();
     const enter = group === undefined ? "" : `echo $$ > ${group}/cgroup.procs && `;
-    const node = `exec "${process.execPath}" --max-old-space-size=300 --import tsx "${SELF}" flood "${path}"`;
+    const node = `exec "${process.execPath}" --max-old-space-size=300 "${SELF}" flood "${path}"`;
     const { stdout, status, signal } = spawnSync("sh", ["-c", enter + node], {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "inherit"],

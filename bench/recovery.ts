@@ -74,15 +74,13 @@ async function open(path: string, nowMs: number): Promise<void> {
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.kill(process.pid, "SIGKILL"));
 }
 
-const node = (...args: string[]): string[] => ["--import", "tsx", SELF, ...args];
-
 /** Resolves with the writer's last words, once it is dead. */
 async function writeAndKill(
   path: string,
   history: number,
   hot: number,
 ): Promise<{ now: number; hotCells: number }> {
-  const child = spawn(process.execPath, node("write", path, String(history), String(hot)), {
+  const child = spawn(process.execPath, [SELF, "write", path, String(history), String(hot)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   for await (const line of createInterface({ input: child.stdout })) {
@@ -99,7 +97,7 @@ async function measure(name: string, history: number, hot: number): Promise<void
   try {
     const { now, hotCells } = await writeAndKill(path, history, hot);
     const { size } = await stat(join(path, "data.mdb"));
-    const { stdout } = spawnSync(process.execPath, node("open", path, String(now)), {
+    const { stdout } = spawnSync(process.execPath, [SELF, "open", path, String(now)], {
       encoding: "utf8",
       stdio: ["ignore", "pipe", "inherit"],
     });

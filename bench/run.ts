@@ -8,7 +8,9 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, totalmem } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compileProject } from "../test/support/compile.js";
 import { FIGURES, FIGURES_FD } from "./figures.js";
 
 const BENCHMARKS = [
@@ -46,10 +48,11 @@ interface Run {
   readonly load: number;
 }
 
-function run(name: string): Result {
-  const file = fileURLToPath(new URL(`${name}.ts`, import.meta.url));
+/** `compiled`: the project as plain JavaScript, as it is in production. */
+function run(name: string, compiled: string): Result {
+  const file = join(compiled, "bench", `${name}.js`);
   process.stdout.write(`\n== ${name}\n`);
-  const { stdout, output, status } = spawnSync(process.execPath, ["--expose-gc", "--import", "tsx", file], {
+  const { stdout, output, status } = spawnSync(process.execPath, ["--expose-gc", file], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit", "pipe"],
     env: { ...process.env, [FIGURES]: "1" },
@@ -114,6 +117,7 @@ const unknown = asked.filter((name) => !BENCHMARKS.includes(name));
 if (unknown.length > 0)
   throw new Error(`No benchmark ${unknown.join(", ")}; there are ${BENCHMARKS.join(", ")}.`);
 const made = thisRun();
-const results = new Map((asked.length > 0 ? asked : BENCHMARKS).map((name) => [name, run(name)]));
+const compiled = await compileProject(fileURLToPath(new URL("..", import.meta.url)));
+const results = new Map((asked.length > 0 ? asked : BENCHMARKS).map((name) => [name, run(name, compiled)]));
 writeFileSync(RESULTS, keep(made, results));
 writeFileSync(RESULTS_JSON, keepJson(made, results));

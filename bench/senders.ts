@@ -9,7 +9,7 @@ import type { NetConnectOpts } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { WorkloadOptions } from "./workload.js";
 
-const PROCESS = fileURLToPath(new URL("sender-process.ts", import.meta.url));
+const PROCESS = fileURLToPath(new URL("sender-process.js", import.meta.url));
 
 export interface SendersOptions {
   /** Module that exports the `protocol`. */

@@ -1,7 +1,6 @@
 /**
- * A server as in production, for benchmarks from outside: `server/main.ts` compiled to plain JavaScript, in a process of
- * its own, on a folder of its own that is removed in the end, with its event loop watched from inside
- * (bench/loop-sampler.js).
+ * A server as in production, for benchmarks from outside: `server/main.js` in a process of its own, on a folder of its
+ * own that is removed in the end, with its event loop watched from inside (bench/loop-sampler.js).
  *
  *   TIDEMARK_BENCH_PROFILE=/tmp/profiles   a CPU profile of the server is left there (`--cpu-prof`)
  */
@@ -12,8 +11,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { compileProject } from "../test/support/compile.js";
 
+const MAIN = fileURLToPath(new URL("../server/main.js", import.meta.url));
 const SAMPLER = new URL("loop-sampler.js", import.meta.url).href;
 /** Of a profile, µs: fine enough to find functions, and coarse enough to change little. */
 const PROFILE_INTERVAL_US = 500;
@@ -45,10 +44,8 @@ export class ServerProcess {
 
   /** `env` are settings of the server, by their variables. */
   static async start(env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
-    const compiled = await compileProject(fileURLToPath(new URL("..", import.meta.url)));
     const data = mkdtempSync(join(process.env["TIDEMARK_BENCH_DIR"] ?? tmpdir(), "tidemark-bench-"));
-    const main = join(compiled, "server", "main.js");
-    const child = spawn(process.execPath, [...profileFlags(), "--import", SAMPLER, main], {
+    const child = spawn(process.execPath, [...profileFlags(), "--import", SAMPLER, MAIN], {
       env: { ...withoutSettings(), TIDEMARK_PORT: "0", TIDEMARK_DATA: data, ...env },
       stdio: ["ignore", "pipe", "inherit", "ipc"],
     });

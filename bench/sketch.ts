@@ -5,7 +5,7 @@
  * estimate after it with the number of registers (2^log2m, here 2^14), a further estimate not at all; while a sketch is
  * small, union and estimate grow with its tokens.
  *
- * Run: npx tsx bench/sketch.ts. Medians of 101 repetitions of a fraction of a millisecond each: short, so that on a busy
+ * Run: npm run bench -- sketch. Medians of 101 repetitions of a fraction of a millisecond each: short, so that on a busy
  * machine most of them are not interrupted. The yardstick tells how fast the machine is at the moment.
  */
 import { setFlagsFromString } from "node:v8";
