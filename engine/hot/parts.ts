@@ -28,22 +28,24 @@ export function* partsOf(zone: Zone, grain: CoarseGrain, existing: Existing): Ge
   }
 }
 
+export type Tier = readonly [calendar: string, grain: Grain];
+
 /** The tiers that one bucket is made from. */
-export function partTiersOf(
-  zone: Zone,
-  grain: CoarseGrain,
-  startMs: number,
-  endMs: number,
-): readonly (readonly [calendar: string, grain: Grain])[] {
+export function partTiersOf(zone: Zone, grain: CoarseGrain, startMs: number, endMs: number): readonly Tier[] {
+  const tiers = partTiers(zone, grain);
+  if (grain !== "day") return tiers;
+  const takesQuarters = [startMs, endMs].some((ms) => isCut(zone, ms - (ms % HOUR_MS)));
+  return takesQuarters ? tiers : tiers.slice(0, 1);
+}
+
+/** The tiers that some bucket of the grain is made from. */
+export function partTiers(zone: Zone, grain: CoarseGrain): readonly Tier[] {
   if (grain === "hour") return [[UTC_CALENDAR, CHILD.hour]];
   if (grain !== "day") return [[zone.name, CHILD[grain]]];
-  const takesQuarters = [startMs, endMs].some((ms) => isCut(zone, ms - (ms % HOUR_MS)));
-  return takesQuarters
-    ? [
-        [UTC_CALENDAR, "hour"],
-        [UTC_CALENDAR, "quarter"],
-      ]
-    : [[UTC_CALENDAR, "hour"]];
+  return [
+    [UTC_CALENDAR, "hour"],
+    [UTC_CALENDAR, "quarter"],
+  ];
 }
 
 /** Does a local day begin within this UTC hour, as those of +05:30 and +05:45 do? Then the hour is taken apart. */

@@ -1,6 +1,6 @@
 import { HOUR_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
-import { partTiersOf, partsOf, type CoarseGrain } from "../hot/parts.js";
+import { partTiers, partTiersOf, partsOf, type CoarseGrain, type Tier } from "../hot/parts.js";
 import type { Position } from "../log.js";
 import { countRows } from "../hot/seal.js";
 import { mergeByRollup } from "../hot/merge-blocks.js";
@@ -51,13 +51,30 @@ export class Prover {
   ): Promise<void> {
     const calendar = grain === "hour" ? UTC_CALENDAR : zone.name;
     const until = Math.min(toMs, this.#ground.buckets.sealedUntil(calendar));
-    let startMs = zone.startOf(grain, fromMs);
-    for (let endMs = zone.endOf(grain, startMs); endMs <= until; endMs = zone.endOf(grain, startMs)) {
-      if (endMs > fromMs) {
+    for (const startMs of this.#startsOf(zone, [calendar, grain], fromMs, until)) {
+      const endMs = zone.endOf(grain, startMs);
+      if (endMs > fromMs && endMs <= until) {
         await this.#ground.pause(this.#compose(zone, grain, startMs, endMs, findings));
       }
-      startMs = endMs;
     }
+  }
+
+  /** Where buckets begin that are stored, or that any part is stored of, ascending. Years without events are not walked. */
+  #startsOf(
+    zone: Zone,
+    [calendar, grain]: readonly [string, CoarseGrain],
+    fromMs: number,
+    toMs: number,
+  ): readonly number[] {
+    const first = zone.startOf(grain, fromMs);
+    const tiers: Tier[] = [[calendar, grain], ...partTiers(zone, grain)];
+    const starts = new Set<number>();
+    for (const tier of tiers) {
+      for (const startMs of this.#ground.store.starts(...tier, first, toMs)) {
+        starts.add(zone.startOf(grain, startMs));
+      }
+    }
+    return [...starts].sort((a, b) => a - b);
   }
 
   /** Are all raw events of the range still there? */
