@@ -4,14 +4,13 @@
  */
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { delimiter, join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { compileProject } from "./support/compile.js";
+import { processesOf } from "./support/processes.js";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-/** Test files that take longest, in this order: begun last, one of them would keep a core waiting. */
-const LONGEST: readonly string[] = ["data", "simulation/histories", "engine/query/execute"].map(testFile);
 /** Run only when they are named, as `npm run test:long` and CI do: kills, power loss, faults, damage, whole processes. */
 const LONG: readonly string[] = [
   "server/main",
@@ -31,6 +30,8 @@ const POINT = /^( *)(not )?ok \d+(?: - )?(.*)$/;
 const SUBTEST = /^( *)# Subtest: (.*)$/;
 /** Of tap as a whole: the last line that says how many there were. */
 const SUMMARY = /^# \{ total: \d+(.*) \}$/;
+/** A point that is a test file, and not one of the tests in it. */
+const FILE = /^test\/\S+\.test\.ts(?= |$)/;
 const NOISE = /^ *(?:1\.\.\d+.*|# time=.*|TAP version \d+|)$/;
 
 interface Summary {
@@ -44,6 +45,8 @@ interface Summary {
 class Report {
   summary: Summary | undefined;
   failedFiles = 0;
+  /** A file of the process that is read. */
+  #hasFailedFile = false;
   /** Subtests around the current line, from the file inwards, and whether they were shown. */
   #around: { readonly line: string; shown: boolean }[] = [];
   /** Indent of the YAML block that is being read, or −1; it follows the point before it. */
@@ -72,13 +75,29 @@ class Report {
     const depth = indent!.length / INDENT;
     const [, name, skipped] = /^(.*?)(?: # SKIP ?(.*))?$/.exec(text!)!;
     this.#isFailure = not !== undefined && !/ # (?:SKIP|TODO)\b/.test(text!);
-    if (depth === 0) {
-      if (this.#isFailure) this.failedFiles++;
-      say(`${this.#isFailure ? "✗" : skipped === undefined ? "✓" : "–"} ${text!}`);
-    } else if (this.#isFailure) this.#readFailure(line, depth);
+    if (FILE.test(name!)) {
+      this.#readFile(text!, skipped !== undefined, depth);
+    } else if (depth === 0) this.#readProcess(text!);
+    else if (this.#isFailure) this.#readFailure(line, depth);
     else if (skipped !== undefined)
       this.#show(`${indent!}skipped: ${name!} (${skipped || "no reason given"})`);
     this.#around.length = Math.min(this.#around.length, depth);
+  }
+
+  #readFile(text: string, isSkipped: boolean, depth: number): void {
+    if (this.#isFailure) this.failedFiles++;
+    this.#hasFailedFile = depth > 0 && (this.#hasFailedFile || this.#isFailure);
+    say(`${this.#isFailure ? "✗" : isSkipped ? "–" : "✓"} ${text}`);
+    this.#isFailure &&= this.#around[depth]?.shown !== true;
+  }
+
+  /** Of several files: when it failed, and none of them did, it crashed. */
+  #readProcess(text: string): void {
+    if (this.#isFailure && !this.#hasFailedFile) {
+      this.failedFiles++;
+      say(`✗ ${text}`);
+    }
+    this.#hasFailedFile = false;
   }
 
   /** What a failed subtest says of itself was said by what failed in it. */
@@ -126,16 +145,16 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** All test files but the long ones, or those that are named or in a folder that is; the longest first. */
-function testsOf(given: readonly string[]): string[] {
+/** By process: all test files but the long ones; or each by itself, those that are named or in a folder that is. */
+function testsOf(given: readonly string[]): string[][] {
   const files = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" });
   const all = files.filter((name) => name.endsWith(".test.ts")).map((name) => `test/${name}`);
-  const ordered = [...LONGEST, ...all.sort().filter((name) => !LONGEST.includes(name))];
-  if (given.length === 0) return ordered.filter((name) => !LONG.includes(name));
+  all.sort();
+  if (given.length === 0) return processesOf(all.filter((name) => !LONG.includes(name)));
   const wanted = given.map((name) => relative(ROOT, resolve(name)));
-  const unknown = wanted.filter((name) => !ordered.some((test) => isWithin(test, name)));
+  const unknown = wanted.filter((name) => !all.some((test) => isWithin(test, name)));
   if (unknown.length > 0) throw new Error(`no tests in ${unknown.join(", ")}`);
-  return ordered.filter((test) => wanted.some((name) => isWithin(test, name)));
+  return all.filter((test) => wanted.some((name) => isWithin(test, name))).map((test) => [test]);
 }
 
 function isWithin(test: string, name: string): boolean {
@@ -145,8 +164,10 @@ function isWithin(test: string, name: string): boolean {
 async function main(): Promise<void> {
   const tests = testsOf(process.argv.slice(2));
   const folder = await compileProject(ROOT);
-  const compiled = tests.map((name) => join(folder, name.replace(/\.ts$/, ".js")));
-  const args = ["--enable-source-maps", join(folder, "test/suite.js"), ...compiled];
+  const compiled = tests.map((names) =>
+    names.map((name) => join(folder, name.replace(/\.ts$/, ".js"))).join(delimiter),
+  );
+  const args = [join(folder, "test/suite.js"), ...compiled];
   const tap = spawn(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<number>((resolve, reject) => {
     tap.once("error", reject);

@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 
 /** Whether this runs from sources: one file by itself. `npm test` compiles first. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
+const FLAG = IS_SOURCE ? "tsx" : new URL("source-lines.js", import.meta.url).href;
 
 export interface NodeProgram {
   /** Flags for Node. */
@@ -12,7 +13,7 @@ export interface NodeProgram {
 /** A program of this project, compiled or not as this process is; `name` is without its ending, relative to `base`. */
 export function programAt(name: string, base: string): NodeProgram {
   const path = fileURLToPath(new URL(`${name}.${IS_SOURCE ? "ts" : "js"}`, base));
-  return { flags: IS_SOURCE ? ["--import", "tsx"] : ["--enable-source-maps"], path };
+  return { flags: ["--import", FLAG], path };
 }
 
 /** The arguments for Node that start it. */

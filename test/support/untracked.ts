@@ -5,6 +5,7 @@
  */
 import hooks from "node:async_hooks";
 import { syncBuiltinESMExports } from "node:module";
+import "./source-lines.js";
 
 const none: hooks.AsyncHook = { enable: () => none, disable: () => none };
 hooks.createHook = () => none;

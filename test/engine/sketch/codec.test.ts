@@ -20,7 +20,8 @@ import {
 const MAX_SPARSE = 512;
 
 function capped(registers: Uint8Array, regwidth: number): Uint8Array {
-  return registers.map((value) => Math.min(value, 2 ** regwidth - 1));
+  const largest = 2 ** regwidth - 1;
+  return registers.map((value) => Math.min(value, largest));
 }
 
 /** Registers, type and bytes of a sketch against a published state. */
