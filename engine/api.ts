@@ -17,6 +17,7 @@ import type {
   QueryResult,
   RowState,
 } from "./query-api.js";
+import type { QuarantineId, QuarantineReason } from "./quarantine-port.js";
 import type { Schema, SchemaConfig } from "./schema.js";
 import type { RevisionReason, Storage } from "./store.js";
 import type { Archive } from "./upkeep/archive.js";
@@ -52,6 +53,10 @@ export interface EngineOptions {
   readonly maxReplayEvents?: number;
   /** Ids and keys remembered at most; beyond, batches that carry some are refused as overload. */
   readonly maxDedupeEntries?: number;
+  /** Refused events kept to be looked at and counted after all; beyond, the oldest are given up. 0: they are only counted. */
+  readonly maxQuarantinedEvents?: number;
+  /** Bytes of them, at most. */
+  readonly maxQuarantinedBytes?: number;
   /** A random whole number, so that senders cannot choose ids that collide in memory. */
   readonly hashSeed?: number;
   /** How long each tier is kept, ms; null for ever. Default: raw 30 days, quarters 90, hours 400, days 10 years. */
@@ -159,6 +164,7 @@ export interface EngineStats {
   readonly queuedBytes: number;
   readonly events: Readonly<Record<"accepted" | "duplicate" | "late_accepted", number>>;
   readonly rejected: Readonly<Partial<Record<RejectionCode, number>>>;
+  readonly quarantine: QuarantineTotals;
   readonly commits: number;
   /** Answers that were kept and given again, those that were not, and what is kept. */
   readonly cache: {
@@ -276,6 +282,78 @@ export interface MerkleReport {
   }[];
 }
 
+/** How many refused events are kept, and what became of the others. Over the store's life, not since the start. */
+export interface QuarantineTotals {
+  readonly held: number;
+  /** Of these, at most. */
+  readonly bytes: number;
+  /** The oldest, given up because there was no room for newer ones. */
+  readonly dropped: number;
+  /** Given up with the raw events of their time. */
+  readonly expired: number;
+  /** Counted after all: by a replay, or sent again under the same id and accepted. */
+  readonly released: number;
+  /** Given up by the operator. */
+  readonly discarded: number;
+  /** Stored values that cannot be read; how many events were in them, nobody knows. */
+  readonly damaged: number;
+}
+
+export interface QuarantineOptions {
+  /** Only events whose id is greater; 0 for all. */
+  readonly after?: number;
+  /** At most so many, 100 by default, 1,000 at most. */
+  readonly limit?: number;
+}
+
+/** An event that was refused for its time. */
+export interface QuarantinedEvent {
+  /** Counts from 1 over the whole store. */
+  readonly id: QuarantineId;
+  readonly reason: QuarantineReason;
+  /** RFC 3339. */
+  readonly received_at: string;
+  /** `type`, `ts` and the dimensions that it has, as it was sent. */
+  readonly event: Readonly<Record<string, string>>;
+  /** 12 hexadecimal digits; null without a viewer. */
+  readonly viewer_hash: string | null;
+  /** 16 hexadecimal digits; null without an id. */
+  readonly id_hash: string | null;
+}
+
+export interface QuarantineReport extends QuarantineTotals {
+  /** Oldest first. */
+  readonly events: readonly QuarantinedEvent[];
+  /** `after` of the next page; null when there is none. */
+  readonly next: QuarantineId | null;
+}
+
+export interface QuarantineSelection {
+  /** Which events, at most 10,000 ids; all that are held when it is left out. */
+  readonly ids?: readonly QuarantineId[];
+}
+
+export interface ReplayReport {
+  /** Counted now, the late ones included, and taken out of quarantine. */
+  readonly accepted: number;
+  /** Counted before under the same id; taken out, too. */
+  readonly duplicate: number;
+  /** Of the accepted: those whose bucket was sealed already. */
+  readonly late_accepted: number;
+  /** Still too far ahead of the clock: they stay. */
+  readonly kept: number;
+  /** Of the ids that were given: those that are not, or no longer, in quarantine. */
+  readonly missing: number;
+  /** Place of the last of them in the log; null when nothing was accepted. */
+  readonly position: Position | null;
+}
+
+export interface DiscardReport {
+  readonly discarded: number;
+  /** As in `ReplayReport`. */
+  readonly missing: number;
+}
+
 /** How much is stored of what. */
 export interface StorageReport {
   readonly raw: LogSizes & {
@@ -332,6 +410,15 @@ export interface Engine {
   /** One hash a UTC day: two stores with equal roots hold equal buckets. RFC 3339 instants, whole days. */
   merkle(from: string, to: string): Promise<MerkleReport>;
   storage(): StorageReport;
+  /** Events that were refused for their time, as they are on disk, oldest first. */
+  quarantine(options?: QuarantineOptions): QuarantineReport;
+  /**
+   * Counts events that wait in quarantine, those that were too old as a backfill, and takes them out of it in the same
+   * transaction: each is counted once, whatever happens. When it rejects, part of it may be done; ask again.
+   */
+  replayQuarantine(selection?: QuarantineSelection): Promise<ReplayReport>;
+  /** Gives up events that wait in quarantine. */
+  discardQuarantine(selection?: QuarantineSelection): Promise<DiscardReport>;
   /** The stored state, sorted, keys spelled out. Call `checkpoint()` first. */
   canonicalRows(): Iterable<CanonicalRow>;
   /** Refuses new batches, finishes those under way, checkpoints, completes the live queries. Idempotent. */

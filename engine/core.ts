@@ -7,6 +7,8 @@ import { Health, damagedBucket } from "./health.js";
 import { Ingestor } from "./ingest.js";
 import type { Position } from "./log.js";
 import type { Settings } from "./options.js";
+import { Quarantine } from "./quarantine.js";
+import { QuarantineDesk } from "./quarantine-desk.js";
 import { Questions, type Moment } from "./query/index.js";
 import { recover } from "./recovery.js";
 import { TidemarkError } from "./errors.js";
@@ -31,6 +33,7 @@ export class Core {
   readonly watermark: Watermark;
   readonly committer: Committer;
   readonly ingestor: Ingestor;
+  readonly quarantine: QuarantineDesk;
   readonly upkeep: Upkeep;
   readonly questions: Questions;
   readonly health = new Health();
@@ -47,14 +50,19 @@ export class Core {
     this.watermark.restore(meta?.watermark ?? 0, scheduler.now());
     const shared = { ...settings, buckets: this.buckets, watermark: this.watermark, health: this.health };
     this.committer = new Committer({ ...shared, log: storage.log, dedupeFrom });
+    const quarantine = new Quarantine(storage.quarantine, settings, scheduler.now());
     this.ingestor = new Ingestor({
       ...shared,
       log: storage.log,
+      quarantinePort: storage.quarantine,
+      quarantine,
       limits: settings,
       isOverfull: () => this.buckets.hotCells > settings.maxHotCells * OVERFULL_FACTOR,
       tally,
     });
-    this.upkeep = new Upkeep({ ...shared, committer: this.committer, dedupeFrom });
+    this.quarantine = new QuarantineDesk({ ...shared, quarantine, ingestor: this.ingestor });
+    const expireQuarantine = this.quarantine.expire.bind(this.quarantine);
+    this.upkeep = new Upkeep({ ...shared, committer: this.committer, dedupeFrom, expireQuarantine });
     this.questions = new Questions({
       ...shared,
       log: storage.log,

@@ -16,6 +16,7 @@ import type {
   Answer,
   BatchResult,
   CanonicalRow,
+  DiscardReport,
   Engine,
   EngineOptions,
   EngineStats,
@@ -29,11 +30,15 @@ import type {
   OverlapResult,
   PeakInput,
   PeakResult,
+  QuarantineOptions,
+  QuarantineReport,
+  QuarantineSelection,
   Question,
   QueryInput,
   QueryResult,
   ReconcileOptions,
   ReconcileReport,
+  ReplayReport,
   RetentionReport,
   RevisionsOptions,
   RevisionsReport,
@@ -159,7 +164,7 @@ class TidemarkEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const { buckets, watermark, committer, ingestor, upkeep, health, questions } = this.#core;
+    const { buckets, watermark, committer, ingestor, upkeep, health, questions, quarantine } = this.#core;
     const { cache } = questions;
     return {
       ready: this.#state === "open" && health.failure === undefined,
@@ -170,6 +175,7 @@ class TidemarkEngine implements Engine {
       queuedBytes: ingestor.queuedBytes,
       events: this.#tally.events,
       rejected: this.#tally.rejected,
+      quarantine: quarantine.totals,
       commits: committer.commits,
       cache: {
         hits: cache.hits,
@@ -213,6 +219,21 @@ class TidemarkEngine implements Engine {
     return storageReport(this.#settings.storage, this.#core.buckets);
   }
 
+  quarantine(options: QuarantineOptions = {}): QuarantineReport {
+    this.#requireOpen();
+    return this.#core.quarantine.list(options);
+  }
+
+  async replayQuarantine(selection: QuarantineSelection = {}): Promise<ReplayReport> {
+    this.#requireOpen();
+    return await this.#core.quarantine.replay(selection);
+  }
+
+  async discardQuarantine(selection: QuarantineSelection = {}): Promise<DiscardReport> {
+    this.#requireOpen();
+    return await this.#core.quarantine.discard(selection);
+  }
+
   async checkpoint(): Promise<void> {
     this.#requireOpen();
     const { ingestor, committer } = this.#core;
@@ -234,7 +255,8 @@ class TidemarkEngine implements Engine {
   async #close(): Promise<void> {
     this.#state = "closing";
     await this.#renewal?.catch(() => undefined);
-    const { ingestor, committer, upkeep } = this.#core;
+    const { ingestor, committer, upkeep, quarantine } = this.#core;
+    await quarantine.close();
     await ingestor.arrived();
     this.#closed$.next();
     this.#core.close();

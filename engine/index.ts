@@ -7,6 +7,14 @@ export { DEFAULT_SCHEMA, defineSchema, type Rollup, type Schema, type SchemaConf
 export { HyperLogLog } from "./sketch/hyperloglog.js";
 export { murmur3x64 } from "./sketch/murmur3.js";
 export type { BatchClaim, EventBatch, EventLog, LogEntry, LogRecord, Position } from "./log.js";
+export type {
+  QuarantineChange,
+  QuarantineChunk,
+  QuarantineId,
+  QuarantinePort,
+  QuarantineReason,
+  QuarantineState,
+} from "./quarantine-port.js";
 export { FLAG_CREATED, FLAG_ID, FLAG_VIEWER } from "./log.js";
 export type {
   BucketAddress,

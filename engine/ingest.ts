@@ -10,12 +10,14 @@ import {
   internAndFill,
   type Admission,
   type AdmissionLimits,
+  type InternedBatch,
 } from "./hot/admission.js";
 import type { Buckets } from "./hot/buckets.js";
 import { ClaimWindow, IdWindow } from "./hot/dedupe.js";
 import { Fold } from "./hot/fold.js";
 import type { Watermark } from "./hot/watermark.js";
 import type { Health } from "./health.js";
+import { gatherRows } from "./gather.js";
 import { Landing } from "./landing.js";
 import { MAX_REPORTED_ERRORS } from "./limits.js";
 import {
@@ -27,6 +29,8 @@ import {
   type Position,
 } from "./log.js";
 import { checkBatch } from "./check-batch.js";
+import type { ChunkRows, Quarantine } from "./quarantine.js";
+import type { QuarantineChange, QuarantinePort } from "./quarantine-port.js";
 import { Scanner } from "./scan/scanner.js";
 import type { Turns } from "./sliced.js";
 import { UTC_CALENDAR } from "./store.js";
@@ -39,6 +43,9 @@ const MAX_KEY_LENGTH = 255;
 
 export interface IngestorOptions extends Turns {
   readonly log: EventLog;
+  /** Where `quarantine` is kept; undefined when it takes in nothing. */
+  readonly quarantinePort: QuarantinePort | undefined;
+  readonly quarantine: Quarantine;
   readonly buckets: Buckets;
   readonly watermark: Watermark;
   readonly scheduler: SchedulerLike;
@@ -63,6 +70,22 @@ export interface Folded {
 }
 
 type Counts = Omit<IngestReply, "watermark" | "position" | "durable">;
+
+/** What one transaction takes. */
+interface Submission {
+  readonly interned: InternedBatch;
+  readonly receivedAt: number;
+  readonly claim: BatchClaim | undefined;
+  readonly backfill: boolean;
+  readonly change: QuarantineChange | undefined;
+}
+
+/** What became of events that waited in quarantine. */
+export interface Replayed {
+  readonly admission: Admission;
+  /** Null when nothing was counted. */
+  readonly position: Position | null;
+}
 
 /** The way of a batch: decode, judge, claim, append, fold, reply. */
 export class Ingestor {
@@ -141,7 +164,8 @@ export class Ingestor {
         : buckets.tableOf(quarterMs, position, receivedAt, backfill),
     );
     confirmRemembered(events, ids, buckets.schema, buckets.dictionaries);
-    watermark.observe(timesOf(events).greatest, receivedAt);
+    // Without events it holds but the claim of a batch that was refused as a whole.
+    if (events.count > 0) watermark.observe(timesOf(events).greatest, receivedAt);
     buckets.folded(position, events.count);
     this.folded$.next({ position, count: events.count });
   }
@@ -162,21 +186,55 @@ export class Ingestor {
     if (earlier !== undefined) return earlier;
     const decoded = decode();
     this.#refuseOverload(decoded.batch, key !== undefined);
-    const admission = this.#admit(decoded, now, options);
+    const admission = this.#admit(decoded.batch, now, options.backfill ?? false);
+    const interned = this.#interned(admission.batch);
     const counts = this.#count(decoded, admission);
     const before = admission.duplicate > 0 ? [...this.#underWay] : [];
-    if (admission.batch.count === 0) {
-      await this.#settled(before);
+    const change = this.#options.quarantine.judged(decoded.batch, admission, now, this.ids);
+    if (admission.batch.count === 0 && change === undefined) {
+      // What was refused may wait in quarantine already, or be on its way there.
+      await this.#settled(counts.late_rejected + counts.future_rejected > 0 ? [...this.#underWay] : before);
       return { ...counts, watermark: this.#watermark(), position: null, durable: true };
     }
-    const appended = this.#append(admission.batch, now, counts, key, bodyHash, options);
+    const claim = key === undefined ? undefined : { key, bodyHash, reply: JSON.stringify(counts) };
+    const { backfill = false } = options;
+    const written = this.#write({ interned, receivedAt: now, claim, backfill, change });
     if (options.wait === "none") {
-      appended.catch(() => undefined);
+      written.catch(() => undefined);
       return { ...counts, watermark: this.#watermark(), position: null, durable: false };
     }
-    const position = await appended;
+    const position = await written;
     await this.#settled(before);
     return { ...counts, watermark: this.#watermark(), position, durable: true };
+  }
+
+  /**
+   * Counts events that wait in quarantine, however old they are, and takes them out of it in the same transaction. Those
+   * still too far ahead of the clock stay.
+   */
+  async replay(parts: readonly ChunkRows[]): Promise<Replayed> {
+    const { health, scheduler, limits, tally, quarantine } = this.#options;
+    health.check();
+    const now = scheduler.now();
+    const batch = gatherRows(parts.map(({ chunk, rows }) => ({ batch: chunk.events, rows })));
+    this.#refuseOverload(batch, false);
+    this.ids.expire(now);
+    const admission = this.#admit(batch, now, true);
+    const interned = this.#interned(admission.batch);
+    tally.replayed(admission);
+    const change = quarantine.released(without(parts, admission.tooFarAhead));
+    if (change === undefined) return { admission, position: null };
+    const isOld = timesOf(admission.batch).least < now - limits.maxLatenessMs;
+    const backfill = isOld || parts.some(({ chunk }) => chunk.reason === "too-old");
+    const submission = { interned, receivedAt: now, claim: undefined, backfill, change };
+    return { admission, position: await this.#write(submission) };
+  }
+
+  /** Writes what the quarantine changes by itself. */
+  async change(change: QuarantineChange | undefined): Promise<void> {
+    if (change === undefined) return;
+    const interned = { events: gatherRows([]), ids: [] };
+    await this.#write({ interned, receivedAt: 0, claim: undefined, backfill: false, change });
   }
 
   /** "Duplicate" is only said once the batch that holds the first is durable itself. */
@@ -185,44 +243,38 @@ export class Ingestor {
     this.#options.health.check();
   }
 
-  #admit(decoded: Decoded, now: number, options: IngestOptions): Admission {
+  #admit(batch: EventBatch, now: number, backfill: boolean): Admission {
     const { buckets, limits } = this.#options;
-    return admit(decoded.batch, this.ids, limits, {
+    return admit(batch, this.ids, limits, {
       now,
       position: buckets.position + 1,
-      backfill: options.backfill ?? false,
+      backfill,
       sealedUntil: buckets.sealedUntil(UTC_CALENDAR),
     });
   }
 
-  async #append(
-    batch: EventBatch,
-    receivedAt: number,
-    counts: Counts,
-    key: string | undefined,
-    bodyHash: string,
-    options: IngestOptions,
-  ): Promise<Position> {
-    const { buckets, log, health } = this.#options;
-    const { events, ids } = internAndFill(batch, buckets.schema, buckets.dictionaries);
-    const claim: BatchClaim | undefined =
-      key === undefined ? undefined : { key, bodyHash, reply: JSON.stringify(counts) };
-    const record: LogRecord = {
-      receivedAt,
-      events,
-      ...(claim === undefined ? {} : { claim }),
-      ...(options.backfill === true ? { backfill: true } : {}),
-    };
-    if (claim !== undefined) this.claims.begin(claim.key, bodyHash, receivedAt);
-    const bytes = events.count * QUEUED_BYTES_PER_EVENT;
+  #interned(batch: EventBatch): InternedBatch {
+    const { buckets } = this.#options;
+    return internAndFill(batch, buckets.schema, buckets.dictionaries);
+  }
+
+  /** Resolves to null when nothing was counted: then the log gets no record, but for a claim that is to be kept. */
+  async #write(submission: Submission): Promise<Position | null> {
+    const { health, quarantine } = this.#options;
+    const { interned, receivedAt, claim, change } = submission;
+    const { events, ids } = interned;
+    if (claim !== undefined) this.claims.begin(claim.key, claim.bodyHash, receivedAt);
+    const bytes = (events.count + countOf(change)) * QUEUED_BYTES_PER_EVENT;
     this.#queuedBytes += bytes;
-    const work = log.append(record).then(
-      async (position) => {
+    const work = this.#append(submission).then(
+      async ({ record, position }) => {
+        if (change !== undefined) quarantine.written(change);
+        if (record === undefined) return null;
         await this.#landing.add(events.count, () => {
           if (claim !== undefined) this.claims.keep(claim, receivedAt, position);
           this.foldRecord(record, position, ids, false);
         });
-        return position;
+        return events.count === 0 ? null : position;
       },
       (error: unknown) => {
         if (claim !== undefined) this.claims.abandon(claim.key);
@@ -236,6 +288,23 @@ export class Ingestor {
       this.#queuedBytes -= bytes;
       this.#underWay.delete(work);
     }
+  }
+
+  /** Asks for the write in the very turn of the call. */
+  async #append({ interned, receivedAt, claim, backfill, change }: Submission): Promise<Appended> {
+    const { log, quarantinePort } = this.#options;
+    const { events } = interned;
+    if (events.count === 0 && claim === undefined) {
+      await quarantinePort!.write(change!);
+      return { record: undefined, position: 0 };
+    }
+    const record: LogRecord = {
+      receivedAt,
+      events,
+      ...(claim === undefined ? {} : { claim }),
+      ...(backfill ? { backfill: true } : {}),
+    };
+    return { record, position: await log.append(record, change) };
   }
 
   #refuseOverload(batch: EventBatch, isKeyed: boolean): void {
@@ -254,10 +323,13 @@ export class Ingestor {
   #replyAgain(key: string, bodyHash: string): IngestReply | undefined {
     const claim = this.claims.find(key);
     if (claim === undefined) return undefined;
+    const counts = claim.reply === undefined ? undefined : (JSON.parse(claim.reply) as Counts);
+    // Of a batch that was refused as a whole a key remembers the body, so that it is in quarantine once; it is not used up.
+    if (counts?.accepted === 0 && claim.bodyHash !== bodyHash) return undefined;
     if (claim.bodyHash !== bodyHash) {
       throw new TidemarkError("idempotency-conflict", "Use a new Idempotency-Key for each new batch.");
     }
-    if (claim.reply === undefined) {
+    if (counts === undefined) {
       throw new TidemarkError(
         "idempotency-in-flight",
         "The first attempt is still under way; ask again in a second.",
@@ -266,8 +338,8 @@ export class Ingestor {
         },
       );
     }
-    const counts = JSON.parse(claim.reply) as Counts;
-    return { ...counts, watermark: this.#watermark(), position: claim.position, durable: true };
+    const position = counts.accepted === 0 ? null : claim.position;
+    return { ...counts, watermark: this.#watermark(), position, durable: true };
   }
 
   #count(decoded: Decoded, admission: Admission): Counts {
@@ -297,6 +369,25 @@ export class Ingestor {
   #watermark(): string | null {
     return utcIsoOrNull(this.#options.watermark.ms);
   }
+}
+
+interface Appended {
+  /** Undefined when only the quarantine changed. */
+  readonly record: LogRecord | undefined;
+  readonly position: Position;
+}
+
+function countOf(change: QuarantineChange | undefined): number {
+  return change?.put.reduce((sum, { ids }) => sum + ids.length, 0) ?? 0;
+}
+
+/** Without some of all rows, counted over all parts. */
+function without(parts: readonly ChunkRows[], some: readonly number[]): ChunkRows[] {
+  const left = new Set(some);
+  let at = 0;
+  return parts
+    .map(({ chunk, rows }) => ({ chunk, rows: rows.filter(() => !left.has(at++)) }))
+    .filter(({ rows }) => rows.length > 0);
 }
 
 function overloaded(detail: string, retryAfterS: number): TidemarkError {

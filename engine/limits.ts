@@ -33,5 +33,11 @@ export const MAX_TIME_BUCKETS = 50_000;
 /** Events that a restart folds again before the open buckets are written down: well under a second of it. */
 export const DEFAULT_MAX_REPLAY_EVENTS = 500_000;
 
+/** Refused events kept in quarantine: some 10 MB on disk, and as much work as one batch at a replay. */
+export const DEFAULT_MAX_QUARANTINED_EVENTS = 100_000;
+
+/** Bytes of them, at most, however long their values are. */
+export const DEFAULT_MAX_QUARANTINED_BYTES = 64 * 1024 * 1024;
+
 /** Event ids and keys remembered at most: 16 to 32 bytes each. A day at 200 events with ids a second. */
 export const DEFAULT_MAX_DEDUPE_ENTRIES = 20_000_000;

@@ -3,6 +3,8 @@
  * engine knows is a deterministic function of this log, and nothing else may know which log it is.
  */
 
+import type { QuarantineChange } from "./quarantine-port.js";
+
 /** A place in the log: 1 for the first record, then without gaps. 0 is "before the first". */
 export type Position = number;
 
@@ -118,9 +120,9 @@ export interface EventLog {
   /**
    * Appends one record. Positions follow the order of the calls. Resolves, in that order, once the record is on
    * disk; a rejection means that it is *unknown* whether the record will be found later, and that the log takes
-   * no more records until it is opened again.
+   * no more records until it is opened again. What changes in the quarantine is written in the same transaction.
    */
-  append(record: LogRecord): Promise<Position>;
+  append(record: LogRecord, quarantine?: QuarantineChange): Promise<Position>;
   /**
    * Every event at or after this instant (event time, ms) that was ever appended is still held, but for `gaps`;
    * −Infinity when nothing was given up.

@@ -8,6 +8,8 @@ import type { TextHash } from "./event.js";
 import {
   DEFAULT_MAX_CACHE_BYTES,
   DEFAULT_MAX_DEDUPE_ENTRIES,
+  DEFAULT_MAX_QUARANTINED_BYTES,
+  DEFAULT_MAX_QUARANTINED_EVENTS,
   DEFAULT_MAX_QUEUED_BYTES,
   DEFAULT_MAX_REPLAY_EVENTS,
   DEFAULT_MAX_VALUES_PER_DIMENSION,
@@ -46,6 +48,8 @@ export interface Settings extends Turns {
   readonly maxHotCells: number;
   readonly maxReplayEvents: number;
   readonly maxDedupeEntries: number;
+  readonly maxQuarantinedEvents: number;
+  readonly maxQuarantinedBytes: number;
   readonly hashSeed: number;
   readonly retention: Retention;
   readonly archive: Archive | undefined;
@@ -82,6 +86,8 @@ export function resolveOptions(options: EngineOptions): Settings {
     maxHotCells: number("maxHotCells", DEFAULT_MAX_HOT_CELLS, 1),
     maxReplayEvents: number("maxReplayEvents", DEFAULT_MAX_REPLAY_EVENTS, 1),
     maxDedupeEntries: number("maxDedupeEntries", DEFAULT_MAX_DEDUPE_ENTRIES, 1),
+    maxQuarantinedEvents: number("maxQuarantinedEvents", DEFAULT_MAX_QUARANTINED_EVENTS),
+    maxQuarantinedBytes: number("maxQuarantinedBytes", DEFAULT_MAX_QUARANTINED_BYTES),
     hashSeed: number("hashSeed", 0),
     retention: resolveRetention(options.retention),
     archive: options.archive,

@@ -5,6 +5,7 @@
  */
 import type { Grain } from "./calendar/grain.js";
 import type { EventLog, Position } from "./log.js";
+import type { QuarantinePort } from "./quarantine-port.js";
 import type { Sliced } from "./sliced.js";
 
 /** Calendar of the zone-free grains (quarter, hour) and of UTC days, weeks, months and years. */
@@ -170,10 +171,12 @@ export interface BucketStore {
   commit(commit: StoreCommit): Promise<void>;
 }
 
-/** What an engine is given: both ports of one place, opened together and closed together. */
+/** What an engine is given: the ports of one place, opened together and closed together. */
 export interface Storage {
   readonly log: EventLog;
   readonly store: BucketStore;
+  /** Where refused events are kept; without it they are only counted. */
+  readonly quarantine?: QuarantinePort;
   /** Buckets that the check at opening found damaged; they are to be made anew. */
   readonly damagedBuckets?: readonly BucketAddress[];
   /**

@@ -24,6 +24,13 @@ export class Tally {
     this.#reject("too-far-ahead", tooFarAhead.length);
   }
 
+  /** Events that came out of the quarantine; that they were refused stays counted. */
+  replayed({ batch, duplicate, late }: Admission): void {
+    this.#events.accepted += batch.count;
+    this.#events.duplicate += duplicate;
+    this.#events.late_accepted += late;
+  }
+
   #reject(type: RejectionCode, count: number): void {
     if (count > 0) this.#rejected[type] = (this.#rejected[type] ?? 0) + count;
   }

@@ -22,6 +22,7 @@ import { addAdminRoutes } from "./routes/admin.js";
 import { addDocsRoutes } from "./routes/docs.js";
 import { addEventRoutes } from "./routes/events.js";
 import { addHealthRoutes } from "./routes/health.js";
+import { addQuarantineRoutes } from "./routes/quarantine.js";
 import { addQueryRoutes } from "./routes/query.js";
 import { addSchemaRoute } from "./routes/schema.js";
 
@@ -63,6 +64,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     addSchemaRoute(routes, engine);
     addHealthRoutes(routes, engine);
     addAdminRoutes(routes, engine, budget);
+    addQuarantineRoutes(routes, engine, budget);
     addDocsRoutes(routes, engine, token !== undefined);
     addLiveRoute(routes, hub, { check, origins: new Set(origins) });
     refuseOtherMethods(routes, methods);

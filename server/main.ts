@@ -3,6 +3,7 @@
 import { archive } from "./cli/archive.js";
 import { backup } from "./cli/backup.js";
 import { commandHelp, EXIT, readArgs, sentenceFor, type Command } from "./cli/command.js";
+import { quarantine } from "./cli/quarantine.js";
 import { repair } from "./cli/repair.js";
 import { restore } from "./cli/restore.js";
 import { serve } from "./cli/serve.js";
@@ -19,6 +20,7 @@ const COMMANDS: readonly Command[] = [
   reconcile,
   retention,
   revisions,
+  quarantine,
   archive,
 ];
 

@@ -95,6 +95,20 @@ export const SETTINGS = {
     "ids and keys remembered at most (20000000)",
     values.count,
   ),
+  maxQuarantinedEvents: setting(
+    "MAX_QUARANTINED",
+    "max-quarantined",
+    "COUNT",
+    "events refused for their time that are kept, 0 for none (100000)",
+    values.countOrNone,
+  ),
+  maxQuarantinedBytes: setting(
+    "MAX_QUARANTINED_BYTES",
+    "max-quarantined-bytes",
+    "BYTES",
+    "of these, at most (67108864)",
+    values.count,
+  ),
   maxCacheBytes: setting(
     "CACHE_BYTES",
     "cache-bytes",

@@ -33,6 +33,12 @@ export function count(text: string): number {
   throw new BadValue("a whole number of at least 1");
 }
 
+/** As `count`, or 0 for none. */
+export function countOrNone(text: string): number {
+  if (/^(0|[1-9]\d{0,12})$/.test(text)) return Number(text);
+  throw new BadValue("a whole number, 0 for none");
+}
+
 export function nonEmpty(text: string): string {
   if (text.trim() !== "" && !text.includes("\0")) return text;
   throw new BadValue("a text that is not empty");

@@ -44,7 +44,16 @@ const PANIC = "MDB_PANIC";
 /** `MDB_PAGE_NOTFOUND`, `MDB_CORRUPTED`, `MDB_VERSION_MISMATCH`, `MDB_INVALID`. */
 const DAMAGE_CODES: ReadonlySet<unknown> = new Set([-30797, -30796, -30794, -30793]);
 
-export const DATABASES = ["meta", "log", "segments", "revisions", "buckets", "dictionary", "fence"] as const;
+export const DATABASES = [
+  "meta",
+  "log",
+  "segments",
+  "revisions",
+  "buckets",
+  "dictionary",
+  "quarantine",
+  "fence",
+] as const;
 
 /** One LMDB environment: its named databases, and the only way to write to them. */
 export class Environment {
@@ -53,6 +62,7 @@ export class Environment {
   readonly revisions: Db;
   readonly buckets: Db;
   readonly dictionary: Db;
+  readonly quarantine: Db;
   readonly meta: Db;
   readonly #root: Root;
   readonly #fence: Db;
@@ -79,6 +89,7 @@ export class Environment {
     this.revisions = database("revisions");
     this.buckets = database("buckets");
     this.dictionary = database("dictionary");
+    this.quarantine = database("quarantine");
     this.#fence = root.openDB("fence", { ...DATABASE, useVersions: true });
   }
 
@@ -212,7 +223,8 @@ export class Environment {
   #sizes(): FileSizes {
     const { lastPageNumber } = statsOf(this.#root);
     let used = 0;
-    for (const db of [this.meta, this.log, this.segments, this.revisions, this.buckets, this.dictionary]) {
+    const { meta, log, segments, revisions, buckets, dictionary, quarantine } = this;
+    for (const db of [meta, log, segments, revisions, buckets, dictionary, quarantine]) {
       const { treeBranchPageCount, treeLeafPageCount, overflowPages } = statsOf(db);
       used += treeBranchPageCount + treeLeafPageCount + overflowPages;
     }

@@ -1,9 +1,11 @@
 /** The event log in LMDB: a tail of records as they were appended, and segments of older ones. FORMAT.md. */
 import type { EventLog, LogClaims, LogEntry, LogGap, LogRecord, LogSizes, Position } from "../engine/log.js";
+import type { QuarantineChange } from "../engine/quarantine-port.js";
 import type { Environment, Put } from "./environment.js";
 import { damaged } from "./errors.js";
 import { logKey } from "./keys.js";
 import { decodeRecord, encodeRecord } from "./log-codec.js";
+import { quarantinePuts } from "./quarantine.js";
 import { openLog, COMPACTED_KEY, COMPLETE_KEY, FIRST_KEY } from "./segment-open.js";
 import { readClaims, readEntries, type LogSource } from "./segment-read.js";
 import type { EncodedSegment } from "./segment-encoder.js";
@@ -31,11 +33,11 @@ export interface LmdbLogOptions {
   readonly tolerateHoles?: boolean;
 }
 
-interface Append {
-  readonly position: Position;
-  readonly record: LogRecord;
-  readonly bytes: Uint8Array;
-  readonly resolve: (position: Position) => void;
+/** What waits for a transaction. */
+interface Waiting {
+  readonly puts: readonly Put[];
+  /** They are on disk. */
+  readonly written: () => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -53,7 +55,7 @@ export class LmdbLog implements EventLog, LogSource {
   /** Position given out last. */
   #last: Position;
   /** What the next transaction of the log takes. */
-  #waiting: Append[] = [];
+  #waiting: Waiting[] = [];
   /** Why the log takes no more records. */
   #failure: { error: unknown } | undefined;
   /** Compacting, trimming and what else changes the past, one after another. */
@@ -98,15 +100,30 @@ export class LmdbLog implements EventLog, LogSource {
     return [...this.segments.gaps];
   }
 
-  append(record: LogRecord): Promise<Position> {
+  append(record: LogRecord, quarantine?: QuarantineChange): Promise<Position> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) throw this.#failure.error;
       if (record.events.count > MAX_RECORD_EVENTS) {
         throw new Error(`BUG: a record of ${record.events.count} events`);
       }
       const bytes = encodeRecord(this.#last + 1, record);
+      const put = { db: this.environment.log, key: logKey(this.#last + 1), value: bytes };
+      const puts = quarantine === undefined ? [put] : [put, ...quarantinePuts(this.environment, quarantine)];
       const position = ++this.#last;
-      if (this.#waiting.push({ position, record, bytes, resolve, reject }) === 1) void this.#flush();
+      const written = (): void => {
+        this.tail.add(position, record, bytes.length);
+        this.#head = position;
+        resolve(position);
+      };
+      this.#wait({ puts, written, reject });
+    });
+  }
+
+  /** Writes something else in the transactions of the log, in the order of the calls. Fails as `append`. */
+  writeAside(puts: readonly Put[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) throw this.#failure.error;
+      this.#wait({ puts, written: resolve, reject });
     });
   }
 
@@ -191,15 +208,18 @@ export class LmdbLog implements EventLog, LogSource {
     });
   }
 
+  #wait(waiting: Waiting): void {
+    if (this.#waiting.push(waiting) === 1) void this.#flush();
+  }
+
   /** Writes all that waits when its turn has come, in one transaction. */
   async #flush(): Promise<void> {
-    let group: Append[] = [];
+    let group: Waiting[] = [];
     try {
       await this.#queue.add(() => {
         group = this.#waiting;
         this.#waiting = [];
-        const db = this.environment.log;
-        return group.map(({ position, bytes }) => ({ db, key: logKey(position), value: bytes }));
+        return group.flatMap(({ puts }) => puts);
       });
     } catch (error) {
       this.#failure ??= { error };
@@ -207,9 +227,7 @@ export class LmdbLog implements EventLog, LogSource {
       this.#waiting = [];
       return;
     }
-    for (const { position, record, bytes } of group) this.tail.add(position, record, bytes.length);
-    this.#head = group.at(-1)?.position ?? this.#head;
-    for (const { position, resolve } of group) resolve(position);
+    for (const { written } of group) written();
   }
 
   #change<T>(work: () => Promise<T>): Promise<T> {

@@ -11,8 +11,9 @@ import { LmdbStore } from "./lmdb-store.js";
 import type { SegmentLimits } from "./segment-plan.js";
 import { takeLock, type Lock } from "./lock.js";
 import type { Structure } from "./pages-check.js";
-import { LogPort, StorePort } from "./ports.js";
+import { LogPort, QuarantineHandle, StorePort } from "./ports.js";
 import { preflight } from "./preflight.js";
+import { LmdbQuarantine } from "./quarantine.js";
 import { Room, type RoomOptions } from "./room.js";
 import { verifyInChild } from "./verify-child.js";
 import type { DamagedRecord } from "./verify.js";
@@ -122,11 +123,13 @@ interface Opened {
   readonly queue: WriteQueue;
   readonly log: LmdbLog;
   readonly store: LmdbStore;
+  readonly quarantine: LmdbQuarantine;
 }
 
 class DirectoryStorage implements LmdbStorage {
   readonly log: LogPort;
   readonly store: StorePort;
+  readonly quarantine: QuarantineHandle;
   readonly damage: readonly DamagedRecord[];
   readonly damagedBuckets: readonly BucketAddress[];
   readonly #opening: Opening;
@@ -143,6 +146,7 @@ class DirectoryStorage implements LmdbStorage {
     this.damagedBuckets = opening.damage.flatMap(({ address }) => address ?? []);
     this.log = new LogPort(opened.log);
     this.store = new StorePort(opened.store);
+    this.quarantine = new QuarantineHandle(opened.quarantine);
   }
 
   static async open(opening: Opening): Promise<DirectoryStorage> {
@@ -175,6 +179,7 @@ class DirectoryStorage implements LmdbStorage {
       // From here on it can be read, whether it can be written or not.
       this.log.target = this.#opened.log;
       this.store.target = this.#opened.store;
+      this.quarantine.target = this.#opened.quarantine;
       await environment.claim(lock.owner);
       await this.#room.layBallast();
     } catch (error) {
@@ -222,7 +227,8 @@ function openedIn(
 ): Opened {
   const queue = new WriteQueue(environment);
   const log = new LmdbLog(environment, queue, segments === undefined ? {} : { limits: segments });
-  return { environment, queue, log, store: new LmdbStore(environment, queue, cacheBytes) };
+  const quarantine = new LmdbQuarantine(environment, (puts) => log.writeAside(puts));
+  return { environment, queue, log, store: new LmdbStore(environment, queue, cacheBytes), quarantine };
 }
 
 interface Directory {

@@ -12,6 +12,8 @@ import {
   type Position,
 } from "../engine/log.js";
 import { overtaken } from "./errors.js";
+import type { QuarantineChange } from "../engine/quarantine-port.js";
+import type { QuarantineDisk } from "./memory-quarantine.js";
 import { nextSegment, type SegmentLimits, type TailRecord } from "./segment-plan.js";
 
 /** What outlives a log. */
@@ -21,6 +23,7 @@ export interface LogDisk {
   readonly limits: SegmentLimits;
   /** Where the segments end, ascending; the first begins at `first`. */
   readonly segmentEnds: Position[];
+  readonly quarantine: QuarantineDisk;
   first: Position;
   completeFrom: number;
 }
@@ -59,10 +62,11 @@ export class MemoryLog implements EventLog {
     return [];
   }
 
-  append(record: LogRecord): Promise<Position> {
+  append(record: LogRecord, change?: QuarantineChange): Promise<Position> {
     const position = ++this.#last;
-    return this.#session.later(({ records }) => {
+    return this.#session.later(({ records, quarantine }) => {
       records.push(record);
+      if (change !== undefined) quarantine.apply(change);
       return position;
     });
   }

@@ -20,6 +20,7 @@ import { BucketIndex } from "./bucket-index.js";
 import { checkBlock, checkCommit } from "./checks.js";
 import { closed, damaged } from "./errors.js";
 import { MemoryLog, type LogDisk } from "./memory-log.js";
+import { MemoryQuarantine, QuarantineDisk } from "./memory-quarantine.js";
 import { SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
 
 interface Bucket {
@@ -36,6 +37,7 @@ class MemoryDisk implements LogDisk {
   readonly records: LogRecord[] = [];
   readonly limits: SegmentLimits;
   readonly segmentEnds: Position[] = [];
+  readonly quarantine = new QuarantineDisk();
   first: Position = 1;
   completeFrom = Number.NEGATIVE_INFINITY;
   meta: StoreMeta | undefined;
@@ -65,6 +67,7 @@ export function openMemory(disk: MemoryDisk = createMemoryDisk()): Storage {
   return {
     log: new MemoryLog(session),
     store: new MemoryStore(session),
+    quarantine: new MemoryQuarantine(session),
     recover: () => Promise.resolve(),
     close: () => session.close(),
   };

@@ -3,6 +3,13 @@ import type { Sliced } from "../engine/sliced.js";
 import type { Grain } from "../engine/calendar/grain.js";
 import type { EventLog, LogClaims, LogEntry, LogGap, LogRecord, LogSizes, Position } from "../engine/log.js";
 import type {
+  QuarantineChange,
+  QuarantineChunk,
+  QuarantineId,
+  QuarantinePort,
+  QuarantineState,
+} from "../engine/quarantine-port.js";
+import type {
   BucketAddress,
   BucketHead,
   BucketStore,
@@ -32,8 +39,8 @@ export class LogPort implements EventLog {
     return this.target.completeFrom;
   }
 
-  append(record: LogRecord): Promise<Position> {
-    return this.target.append(record);
+  append(record: LogRecord, quarantine?: QuarantineChange): Promise<Position> {
+    return this.target.append(record, quarantine);
   }
 
   gaps(): readonly LogGap[] {
@@ -62,6 +69,30 @@ export class LogPort implements EventLog {
 
   sizes(): LogSizes {
     return this.target.sizes();
+  }
+}
+
+export class QuarantineHandle implements QuarantinePort {
+  target: QuarantinePort;
+
+  constructor(target: QuarantinePort) {
+    this.target = target;
+  }
+
+  state(): QuarantineState | undefined {
+    return this.target.state();
+  }
+
+  names(): QuarantineId[] {
+    return this.target.names();
+  }
+
+  read(name: QuarantineId): QuarantineChunk | undefined {
+    return this.target.read(name);
+  }
+
+  write(change: QuarantineChange): Promise<void> {
+    return this.target.write(change);
   }
 }
 

@@ -17,7 +17,9 @@ const LOCK_FILE = "tidemark.lock";
 /** Written at once. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 
-const NAMES = ["meta", "log", "segments", "revisions", "buckets", "dictionary"] as const;
+const NAMES = ["meta", "log", "segments", "revisions", "buckets", "dictionary", "quarantine"] as const;
+/** Those that an older version did not have. */
+const LATER: ReadonlySet<Name> = new Set<Name>(["segments", "revisions", "quarantine"]);
 type Name = (typeof NAMES)[number];
 
 /** Without these nobody knows where the log ended. */
@@ -124,6 +126,7 @@ class Salvage {
     revisions: 0,
     buckets: 0,
     dictionary: 0,
+    quarantine: 0,
   };
   readonly #file: DamagedFile;
   readonly #environment: Environment;
@@ -163,14 +166,15 @@ class Salvage {
     const pages = [...badPages]
       .slice(0, MOST_PAGES)
       .map(([page, { database, problem }]) => `Page ${page} of "${database}" ${problem}.`);
-    const missing = NAMES.filter(
-      (name) => !databases.has(name) && name !== "segments" && name !== "revisions",
-    );
+    const missing = NAMES.filter((name) => !databases.has(name) && !LATER.has(name));
     return [
       ...pages,
       ...missing.map((name) => `The database "${name}" was not found.`),
       ...[...this.#damaged].map(([name, count]) => `${count} records of "${name}" fail their checksum.`),
       ...(this.#won > 0 ? [`${this.#won} records were found only in pages that no tree reached.`] : []),
+      ...(this.records.quarantine > 0 && (this.#won > 0 || this.isLogInDoubt)
+        ? ["Refused events may have been counted since: compare before you replay the quarantine."]
+        : []),
       ...(isFreeListKnown
         ? []
         : ["The list of free pages cannot be read: old records may be among those found."]),
@@ -225,7 +229,10 @@ function isGood(name: Name, { key, value }: FoundRecord): boolean {
   }
 }
 
-/** By its form; undefined for what is no record of ours. */
+/**
+ * By its form; undefined for what is no record of ours, and for refused events: one that has been counted since, found in an
+ * old page, would be counted again.
+ */
 function databaseOf({ key, value }: FoundRecord): Name | undefined {
   if (key.length === BUCKET_KEY_BYTES) return "buckets";
   const magic = String.fromCharCode(value[0] ?? 0);

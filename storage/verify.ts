@@ -54,14 +54,15 @@ export function isDispensable({ database }: DamagedRecord): boolean {
  */
 export function verifyRecords(environment: Environment, withValues: boolean): Verified {
   const verifier = new Verifier(environment);
-  const { meta, dictionary, log, revisions, segments } = environment;
+  const { meta, dictionary, log, revisions, segments, quarantine } = environment;
   try {
     environment.formatVersion();
     verifier.framed("meta", meta, ALL, "format");
     verifier.framed("dictionary", dictionary);
     verifier.framed("log", log);
     verifier.framed("revisions", revisions);
-    // What is in quarantine was found damaged before.
+    verifier.framed("quarantine", quarantine);
+    // What was set aside was found damaged before.
     for (const kind of withValues ? [HEADERS, BODIES, GAPS] : [HEADERS, GAPS]) {
       verifier.framed("segments", segments, keyRange(kind));
     }

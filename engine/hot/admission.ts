@@ -1,5 +1,6 @@
 import { QUARTER_MS } from "../calendar/grain.js";
 import { FLAG_ID, type EventBatch, type Position } from "../log.js";
+import { gatherRows } from "../gather.js";
 import type { Schema } from "../schema.js";
 import type { Dictionaries } from "./dictionaries.js";
 import type { IdWindow } from "./dedupe.js";
@@ -56,46 +57,13 @@ export function admit(
       if (ts - (ts % QUARTER_MS) + QUARTER_MS <= context.sealedUntil) late++;
     }
   }
-  const accepted = count === batch.count ? batch : selectRows(batch, kept.subarray(0, count));
+  const accepted = count === batch.count ? batch : gatherRows([{ batch, rows: kept.subarray(0, count) }]);
   return { batch: accepted, duplicate, late, tooOld, tooFarAhead };
 }
 
 function isDuplicate(batch: EventBatch, row: number, ids: IdWindow, context: AdmissionContext): boolean {
   if ((batch.flags[row]! & FLAG_ID) === 0) return false;
   return !ids.add(batch.idLo![row]!, batch.idHi![row]!, context.now, context.position);
-}
-
-/** A batch of the given rows, whose dictionaries hold only what these use. */
-function selectRows(batch: EventBatch, rows: Uint32Array): EventBatch {
-  const values: string[][] = [];
-  const dims = batch.dims.map((column, d) => {
-    const renumbered = new Uint32Array(batch.values[d]!.length + 1);
-    const kept: string[] = [];
-    const out = new Uint32Array(rows.length);
-    for (let i = 0; i < rows.length; i++) {
-      const index = column[rows[i]!]!;
-      if (index !== 0 && renumbered[index] === 0) renumbered[index] = kept.push(batch.values[d]![index - 1]!);
-      out[i] = renumbered[index]!;
-    }
-    values.push(kept);
-    return out;
-  });
-  const selected: EventBatch = {
-    count: rows.length,
-    flags: Uint8Array.from(rows, (row) => batch.flags[row]!),
-    ts: Float64Array.from(rows, (row) => batch.ts[row]!),
-    dims,
-    values,
-    viewerLo: Uint32Array.from(rows, (row) => batch.viewerLo[row]!),
-    viewerHi: Uint16Array.from(rows, (row) => batch.viewerHi[row]!),
-  };
-  const { idLo, idHi } = batch;
-  if (idLo === undefined || idHi === undefined) return selected;
-  return {
-    ...selected,
-    idLo: Uint32Array.from(rows, (row) => idLo[row]!),
-    idHi: Uint32Array.from(rows, (row) => idHi[row]!),
-  };
 }
 
 /** A batch and the ids of its values: `ids[dimension][k]` of value k, 0 of none. */

@@ -26,11 +26,16 @@ export class IdWindow {
 
   /** Claims a hash; false when it is claimed already. `position`: at or before the record that will carry it. */
   add(lo: number, hi: number, receivedAt: number, position: Position): boolean {
-    // (0, 0) marks a free slot.
-    const high = (lo | hi) === 0 ? 1 : hi;
-    for (const generation of this.#generations) if (generation.has(lo, high)) return false;
-    this.#current(receivedAt, position).add(lo, high);
+    if (this.has(lo, hi)) return false;
+    this.#current(receivedAt, position).add(lo, notFree(lo, hi));
     return true;
+  }
+
+  /** Is the hash claimed? */
+  has(lo: number, hi: number): boolean {
+    const high = notFree(lo, hi);
+    for (const generation of this.#generations) if (generation.has(lo, high)) return true;
+    return false;
   }
 
   expire(now: number): void {
@@ -57,6 +62,11 @@ export class IdWindow {
     this.#generations.push(generation);
     return generation;
   }
+}
+
+/** The high half of a hash as it is kept: (0, 0) marks a free slot. */
+function notFree(lo: number, hi: number): number {
+  return (lo | hi) === 0 ? 1 : hi;
 }
 
 class Generation {

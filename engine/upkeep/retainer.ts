@@ -25,11 +25,11 @@ const EVENTS_PER_CHUNK = 50_000;
 
 /** What became, or would become, of one tier. */
 export interface Expiry {
-  /** `raw`, or calendar and grain. */
+  /** `raw`, calendar and grain, or `quarantine`. */
   readonly tier: string;
   /** What lies before this instant is given up, ms; null when nothing is due. */
   readonly beforeMs: number | null;
-  /** Buckets, or log records. */
+  /** Buckets, log records, or refused events. */
   readonly count: number;
   /** Why nothing was given up although it was due; null where all is well. */
   readonly blocked: string | null;
@@ -45,6 +45,7 @@ export interface RetainerOptions {
   readonly archive: Archive | undefined;
   /** Oldest record whose ids or claims are still asked for; 0 for none. */
   readonly dedupeFrom: () => Position;
+  readonly expireQuarantine: (beforeMs: number, dryRun: boolean) => Promise<number>;
 }
 
 /** A tier of buckets and what must hold before it may go. */
@@ -73,7 +74,16 @@ export class Retainer {
   async run(dryRun: boolean): Promise<Expiry[]> {
     const expiries = [await this.#raw(dryRun)];
     for (const tier of this.#tiers()) expiries.push(await this.#buckets(tier, dryRun));
+    expiries.push(await this.#quarantine(dryRun));
     return expiries;
+  }
+
+  /** Refused events go with the raw events of their time of receipt. They were never counted: nothing has to prove them. */
+  async #quarantine(dryRun: boolean): Promise<Expiry> {
+    const { ground, retention, expireQuarantine } = this.#options;
+    const due = ground.now() - retention.raw;
+    const count = await expireQuarantine(due, dryRun);
+    return { tier: "quarantine", beforeMs: count === 0 ? null : due, count, blocked: null };
   }
 
   #tiers(): Tier[] {

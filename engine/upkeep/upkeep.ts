@@ -30,6 +30,8 @@ export interface UpkeepOptions {
   readonly maxSkewMs: number;
   readonly archive: Archive | undefined;
   readonly dedupeFrom: () => Position;
+  /** Gives up refused events received before an instant, or only tells how many these are. */
+  readonly expireQuarantine: (beforeMs: number, dryRun: boolean) => Promise<number>;
 }
 
 /** What a reconciliation found and did. */

@@ -20,14 +20,14 @@ const URL_OPTION: CommandOption = {
   help: "ask the server there, which has the store open (its token: TIDEMARK_TOKEN)",
 };
 
-const STORE_OPTIONS = { data: DATA_OPTION, url: URL_OPTION };
-const DETAILS =
+export const STORE_OPTIONS = { data: DATA_OPTION, url: URL_OPTION };
+export const STORE_DETAILS =
   "Without --url no server may have the store open; settings are read from the environment as the server reads them.";
 
 export const reconcile: Command = {
   name: "reconcile",
   summary: "compare stored buckets with the raw events and the finer grains, bit for bit",
-  details: DETAILS,
+  details: STORE_DETAILS,
   options: {
     ...STORE_OPTIONS,
     from: { type: "string", value: "TIME", help: "RFC 3339; the first event by default" },
@@ -52,7 +52,7 @@ export const reconcile: Command = {
 export const retention: Command = {
   name: "retention",
   summary: "give up what is older than its tier keeps",
-  details: DETAILS,
+  details: STORE_DETAILS,
   options: { ...STORE_OPTIONS, "dry-run": { type: "boolean", help: "only say what would go" } },
   async run(args) {
     const dryRun = args["dry-run"] === true;
@@ -71,7 +71,7 @@ export const retention: Command = {
 export const revisions: Command = {
   name: "revisions",
   summary: "list what changed in sealed buckets, one line of JSON each",
-  details: DETAILS,
+  details: STORE_DETAILS,
   options: {
     ...STORE_OPTIONS,
     after: { type: "string", value: "NUMBER", help: "only later ones than this" },
@@ -93,9 +93,10 @@ export const revisions: Command = {
   },
 };
 
-async function ask<T>(
+/** Asks the server of `--url`, or an engine that is opened for it. */
+export async function ask<T>(
   args: CommandArgs,
-  method: "GET" | "POST",
+  method: "GET" | "POST" | "DELETE",
   path: string,
   body: object | undefined,
   inProcess: (engine: Engine) => T | Promise<T>,

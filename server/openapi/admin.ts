@@ -14,6 +14,7 @@ import {
   whole,
   type JsonSchema,
 } from "./json-schema.js";
+import { quarantineSchemas, totals } from "./quarantine.js";
 
 export function adminSchemas(): Record<string, JsonSchema> {
   return {
@@ -40,11 +41,12 @@ export function adminSchemas(): Record<string, JsonSchema> {
         object({
           tier: text(),
           before: nullable(instant()),
-          count: whole("Buckets, or log records."),
+          count: whole("Buckets, log records, or refused events."),
           blocked: nullable(text("Why it is kept all the same.")),
         }),
       ),
     }),
+    ...quarantineSchemas(),
     Empty: closed({}, []),
     Position: object({ position: whole("In the event log.") }),
   };
@@ -87,6 +89,7 @@ function statsReport(): JsonSchema {
       additionalProperties: whole(),
       description: "By the reason's code; reasons that nothing was refused for are absent.",
     },
+    quarantine: object(totals()),
     commits: whole(),
     cache: object({
       hits: whole("Answers that were kept and given again."),

@@ -14,6 +14,7 @@ import {
   type Operation,
   type Paths,
 } from "./operation.js";
+import { quarantinePaths } from "./quarantine.js";
 import { ifNoneMatch } from "./question-paths.js";
 
 const OPEN = { security: [] } as const;
@@ -167,6 +168,7 @@ export function adminPaths(): Paths {
         responses: { "200": jsonResponse("What went, or would go.", ref("RetentionReport")), ...posted },
       }),
     },
+    ...quarantinePaths(),
     "/v1/admin/checkpoint": {
       post: admin("checkpoint", "Write down everything that is in memory", {
         requestBody: jsonBody(ref("Empty"), { now: {} }),

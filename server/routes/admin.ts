@@ -5,6 +5,7 @@ import { TidemarkError } from "../../engine/errors.js";
 import type { ByteBudget } from "../byte-budget.js";
 import { createJsonReader } from "../json-body.js";
 import { checkParameters } from "../parameters.js";
+import { checkMembers, wholeNumber } from "./admin-input.js";
 
 /** What the operator of a store asks and does: docs/runbook.md. */
 export function addAdminRoutes(app: FastifyInstance, engine: Engine, budget: ByteBudget): void {
@@ -71,27 +72,4 @@ function statsReport({
 }: EngineStats): Record<string, unknown> {
   const watermark = utcIsoOrNull(watermarkMs ?? Number.NaN);
   return { ...rest, watermark, hot_cells, hot_buckets, queued_bytes, last_commit_error, last_upkeep_error };
-}
-
-function wholeNumber(parameters: ReadonlyMap<string, string>, name: string): number | undefined {
-  const text = parameters.get(name);
-  if (text === undefined) return undefined;
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new TidemarkError("invalid-query", `${name} must be a whole number.`, { pointer: `/${name}` });
-}
-
-function checkMembers(body: unknown, known: Readonly<Record<string, "string" | "boolean">>): void {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw new TidemarkError("invalid-query", "Send a JSON object.", { pointer: "" });
-  }
-  for (const [name, value] of Object.entries(body)) {
-    const type = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (typeof value === type) continue;
-    const names = Object.keys(known).join(", ") || "none";
-    const detail =
-      type === undefined
-        ? `"${name.slice(0, 40)}" is not read here; known are: ${names}.`
-        : `${name} must be a ${type}.`;
-    throw new TidemarkError("invalid-query", detail, { pointer: `/${name.slice(0, 40)}` });
-  }
 }

@@ -23,6 +23,8 @@ export const COMMANDS = {
   upkeep: { args: ["test/engine/upkeep.test.ts"], env: { TIDEMARK_RUNS: "30" } },
   damage: { args: ["test/storage/damage.test.ts"], env: {} },
   lmdb: { args: ["test/storage/lmdb.test.ts"], env: {} },
+  quarantine: { args: ["test/engine/quarantine.test.ts"], env: {} },
+  refused: { args: ["test/storage/quarantine.test.ts"], env: {} },
 } as const;
 
 export const MUTANTS: readonly Mutant[] = [
@@ -151,7 +153,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "swallow an I/O error",
     file: "engine/ingest.ts",
     before: "throw health.fail(error);",
-    after: "return buckets.position;",
+    after: "return this.#options.buckets.position;",
     why: "a batch that could not be written is acknowledged",
     caughtBy: "simulate",
   },
@@ -234,5 +236,39 @@ export const MUTANTS: readonly Mutant[] = [
     after: "if (holder === undefined && owner.pid < 0) {",
     why: "two processes write one store",
     caughtBy: "lmdb",
+  },
+  {
+    name: "count refused events again",
+    file: "engine/ingest.ts",
+    before: "const change = quarantine.released(without(parts, admission.tooFarAhead));",
+    after: "const change = quarantine.released(without(parts, admission.tooFarAhead).slice(1));",
+    why: "a replayed event stays in quarantine, and the next replay counts it again",
+    caughtBy: "quarantine",
+  },
+  {
+    name: "write what was refused apart",
+    file: "storage/lmdb-log.ts",
+    before:
+      "const puts = quarantine === undefined ? [put] : [put, ...quarantinePuts(this.environment, quarantine)];",
+    after:
+      "const puts = [put]; if (quarantine !== undefined) setTimeout(() => void this.writeAside(quarantinePuts(this.environment, quarantine)), 5);",
+    why: "when the process dies between the two, a batch is there without what was refused of it",
+    caughtBy: "refused",
+  },
+  {
+    name: "forget ids in quarantine",
+    file: "engine/quarantine.ts",
+    before: "if (!this.#ids.isEmpty) this.#withdraw(accepted);",
+    after: "",
+    why: "an event that came again in time is counted once more by a later replay",
+    caughtBy: "quarantine",
+  },
+  {
+    name: "drop refused events in silence",
+    file: "engine/quarantine.ts",
+    before: '      this.#count("dropped", this.#drop(name));',
+    after: "      this.#drop(name);",
+    why: "nobody learns that refused events were given up for want of room",
+    caughtBy: "quarantine",
   },
 ];

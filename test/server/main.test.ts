@@ -234,6 +234,9 @@ t.test("every command has a help of its own, and says what is wrong with what it
     [["verify", "--deep"], 1, /--deep/],
     [["verify", "--data", folder(t)], 1, /There is no store in .*; give the right directory\.\n$/],
     [["repair", "--data", folder(t)], 1, /There is no store/],
+    [["quarantine", "--replay", "--discard"], 1, /--replay or --discard, not both/],
+    [["quarantine", "--ids", "1"], 1, /--ids goes with --replay or --discard/],
+    [["quarantine", "--discard", "--ids", "all"], 1, /whole numbers with commas between/],
     [["restore", "--from", folder(t), "--data", folder(t)], 1, /no tidemark-backup\.json/],
   ];
   const results = await Promise.all(cases.map(([args]) => run(...args)));

@@ -100,7 +100,7 @@ t.test(
     const tags = document.tags.map(({ name }: Json) => name);
     const ids = new Set<string>();
     for (const { path, method, pointer, operation } of operations(document)) {
-      t.ok(["get", "post"].includes(method), pointer);
+      t.ok(["get", "post", "delete"].includes(method), pointer);
       t.notOk(ids.has(operation.operationId), `${operation.operationId} is one operation`);
       ids.add(operation.operationId);
       t.ok(
@@ -250,7 +250,15 @@ t.test(
       fits("post", path, await app.post(path, text, headers), `POST ${path} ${text}`);
     };
 
+    const remove = async (path: string): Promise<void> =>
+      fits("delete", path, await app.send("DELETE", path), `DELETE ${path}`);
+
     await post("/v1/events", EVENTS);
+    await post("/v1/events", [
+      ...EVENTS,
+      { type: "view", blog: "old", viewer: "u1", id: "i", ts: midnight(50) },
+    ]);
+    await get("/v1/admin/quarantine");
     await post("/v1/events", `${JSON.stringify(EVENTS[1])}\n{"type":"view"}\n`, NDJSON);
     await post("/v1/events", "[]");
     await post("/v1/events", "[");
@@ -310,6 +318,13 @@ t.test(
     await get(`/v1/admin/merkle?from=${midnight(1)}&to=${midnight(-1)}`);
     await get("/v1/admin/merkle");
     await get("/v1/admin/revisions?limit=x");
+    await get("/v1/admin/quarantine?limit=0");
+    await post("/v1/admin/quarantine/replay", { ids: ["1"] });
+    await post("/v1/admin/quarantine/replay", {});
+    await remove("/v1/admin/quarantine");
+    await remove("/v1/admin/quarantine?ids=1");
+    await remove("/v1/admin/quarantine?ids=x");
+    await remove("/v1/admin/quarantine?all=1");
     await post("/v1/admin/reconcile", { from: midnight(1), to: midnight(-1) });
     await post("/v1/admin/retention", { dry_run: true });
     for (const { path, method } of operations(document))

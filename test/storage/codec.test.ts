@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import t from "tap";
 import { FLAG_CREATED, FLAG_ID, FLAG_VIEWER, type LogRecord } from "../../engine/log.js";
+import type { QuarantineChunk } from "../../engine/quarantine-port.js";
 import { ByteReader, ByteWriter } from "../../storage/bytes.js";
 import { crc32c } from "../../storage/crc32c.js";
 import { checkFormat, encodeFormat } from "../../storage/format.js";
@@ -17,6 +18,7 @@ import {
   VALUES,
 } from "../../storage/keys.js";
 import { decodeRecord, encodeRecord } from "../../storage/log-codec.js";
+import { decodeChunk, decodeState, encodeChunk, encodeState } from "../../storage/quarantine-codec.js";
 import * as codec from "../../storage/store-codec.js";
 import { anyRecord } from "./arbitraries.js";
 import { anyLogRecord } from "./contract-log.js";
@@ -75,6 +77,25 @@ const SAMPLE_META: codec.MetaRecord = {
 };
 const PAGE_KEY = pageKey(VALUES, 1, 0);
 
+const SAMPLE_CHUNK: QuarantineChunk = {
+  name: 5,
+  reason: "too-far-ahead",
+  receivedAt: 1_750_000_000_000,
+  ids: [5, 7],
+  events: {
+    count: 2,
+    flags: Uint8Array.of(FLAG_VIEWER, FLAG_ID),
+    ts: Float64Array.of(1_750_003_600_000, 1_750_003_600_040),
+    dims: [Uint32Array.of(1, 1), Uint32Array.of(0, 0)],
+    values: [["a"], []],
+    viewerLo: Uint32Array.of(0x0102_0304, 0),
+    viewerHi: Uint16Array.of(0x0506, 0),
+    idLo: Uint32Array.of(0, 0xdead_beef),
+    idHi: Uint32Array.of(0, 0x0bad_cafe),
+  },
+};
+const SAMPLE_STATE = { next: 8, dropped: 0, expired: 3, released: 300, discarded: 1 };
+
 /** What FORMAT.md shows, by the name of its example. */
 const EXAMPLES: Readonly<Record<string, Uint8Array>> = {
   "log record": encodeRecord(5, SAMPLE_RECORD),
@@ -84,6 +105,8 @@ const EXAMPLES: Readonly<Record<string, Uint8Array>> = {
   number: codec.encodeNumber(metaKey("generation"), 300),
   texts: codec.encodeTexts(PAGE_KEY, ["a", "ü"]),
   format: encodeFormat(),
+  "refused events": encodeChunk(SAMPLE_CHUNK),
+  "counts of refused events": encodeState(SAMPLE_STATE),
   "log key": logKey(5),
   "head key": HEAD_KEY,
   "page key": PAGE_KEY,
@@ -200,6 +223,8 @@ t.test("the samples of FORMAT.md are read back", async (t) => {
   t.equal(codec.decodeNumber(metaKey("generation"), EXAMPLES["number"]!, "It"), 300);
   t.same(codec.decodeTexts(PAGE_KEY, EXAMPLES["texts"]!, "The page"), ["a", "ü"]);
   checkFormat(EXAMPLES["format"]!);
+  t.same(decodeChunk(5, EXAMPLES["refused events"]!), SAMPLE_CHUNK);
+  t.same(decodeState(EXAMPLES["counts of refused events"]!), SAMPLE_STATE);
   const ids = Uint32Array.from({ length: codec.PAGE_SUBJECTS }, (_, i) => (i % 3 === 0 ? i * 4_000_000 : 0));
   t.same(codec.decodeIds(PAGE_KEY, codec.encodeIds(PAGE_KEY, ids), "The page"), ids);
 });
@@ -252,6 +277,8 @@ const READERS: readonly (readonly [name: string, bytes: Uint8Array, read: (bytes
     ["number", EXAMPLES["number"]!, (bytes) => codec.decodeNumber(metaKey("generation"), bytes, "It")],
     ["texts", EXAMPLES["texts"]!, (bytes) => codec.decodeTexts(PAGE_KEY, bytes, "It")],
     ["format", EXAMPLES["format"]!, (bytes) => checkFormat(bytes)],
+    ["refused events", EXAMPLES["refused events"]!, (bytes) => decodeChunk(5, bytes)],
+    ["counts of refused events", EXAMPLES["counts of refused events"]!, decodeState],
   ];
 
 t.test("no bit of a record can turn, and no byte be lost or added, unnoticed", async (t) => {

@@ -9,6 +9,7 @@ import type {
   LogSizes,
   Position,
 } from "../../engine/log.js";
+import type { QuarantineChange, QuarantinePort } from "../../engine/quarantine-port.js";
 import type {
   BucketAddress,
   BucketHead,
@@ -31,12 +32,15 @@ export type GateMode = "pass" | "hold" | "fail" | "lie" | "cut";
 export class Gate implements Storage {
   readonly log: GatedLog;
   readonly store: GatedStore;
+  /** Its writes go through the door of the log. */
+  readonly quarantine?: QuarantinePort;
   readonly #inner: Storage;
 
   constructor(inner: Storage) {
     this.#inner = inner;
     this.log = new GatedLog(inner);
     this.store = new GatedStore(inner);
+    if (inner.quarantine !== undefined) this.quarantine = gatedQuarantine(inner.quarantine, this.log);
   }
 
   /** From here on nothing is written any more: the process is dead. */
@@ -82,7 +86,7 @@ class Door {
     for (const { refuse } of this.#waiting.splice(0)) refuse(new Error("the gate is shut"));
   }
 
-  protected async pass<T>(write: () => Promise<T>): Promise<T> {
+  async pass<T>(write: () => Promise<T>): Promise<T> {
     switch (this.mode) {
       case "pass":
         return await write();
@@ -125,8 +129,8 @@ class GatedLog extends Door implements EventLog {
     return this.#inner.log.gaps();
   }
 
-  append(record: LogRecord): Promise<Position> {
-    return this.pass(() => this.#inner.log.append(record));
+  append(record: LogRecord, quarantine?: QuarantineChange): Promise<Position> {
+    return this.pass(() => this.#inner.log.append(record, quarantine));
   }
 
   read(from: Position): AsyncIterable<LogEntry> {
@@ -152,6 +156,15 @@ class GatedLog extends Door implements EventLog {
   sizes(): LogSizes {
     return this.#inner.log.sizes();
   }
+}
+
+function gatedQuarantine(inner: QuarantinePort, door: Door): QuarantinePort {
+  return {
+    state: () => inner.state(),
+    names: () => inner.names(),
+    read: (name) => inner.read(name),
+    write: (change) => door.pass(() => inner.write(change)),
+  };
 }
 
 class GatedStore extends Door implements BucketStore {
