@@ -1,9 +1,13 @@
 import { Subject, type SchedulerLike } from "rxjs";
 import type { EventError, IngestOptions, IngestReply } from "./api.js";
+import { BatchWriter, QUEUED_BYTES_PER_EVENT, type BatchWriterOptions } from "./batch-writer.js";
+import { batchDigest, bytesDigest, eventsDigest } from "./body-digest.js";
 import { decodeEvents, decodeJson, decodeNdjson, type DecodeContext, type Decoded } from "./body.js";
 import { utcIsoOrNull } from "./calendar/label.js";
+import { checkBatch } from "./check-batch.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
+import { gatherRows } from "./gather.js";
 import {
   admit,
   confirmRemembered,
@@ -16,36 +20,17 @@ import type { Buckets } from "./hot/buckets.js";
 import { ClaimWindow, IdWindow } from "./hot/dedupe.js";
 import { Fold } from "./hot/fold.js";
 import type { Watermark } from "./hot/watermark.js";
-import type { Health } from "./health.js";
-import { gatherRows } from "./gather.js";
-import { Landing } from "./landing.js";
 import { MAX_REPORTED_ERRORS } from "./limits.js";
-import {
-  timesOf,
-  type BatchClaim,
-  type EventBatch,
-  type EventLog,
-  type LogRecord,
-  type Position,
-} from "./log.js";
-import { checkBatch } from "./check-batch.js";
-import type { ChunkRows, Quarantine } from "./quarantine.js";
-import type { QuarantineChange, QuarantinePort } from "./quarantine-port.js";
+import { timesOf, type EventBatch, type LogRecord, type Position } from "./log.js";
+import type { ChunkRows } from "./quarantine.js";
+import type { QuarantineChange } from "./quarantine-port.js";
 import { Scanner } from "./scan/scanner.js";
-import type { Turns } from "./sliced.js";
 import { UTC_CALENDAR } from "./store.js";
-import { hashBytes, hashText } from "./sketch/murmur3.js";
 import type { Tally } from "./tally.js";
 
-/** Bytes that a waiting event holds, roughly: its columns and its share of the dictionaries. */
-const QUEUED_BYTES_PER_EVENT = 64;
 const MAX_KEY_LENGTH = 255;
 
-export interface IngestorOptions extends Turns {
-  readonly log: EventLog;
-  /** Where `quarantine` is kept; undefined when it takes in nothing. */
-  readonly quarantinePort: QuarantinePort | undefined;
-  readonly quarantine: Quarantine;
+export interface IngestorOptions extends Omit<BatchWriterOptions, "claims" | "fold"> {
   readonly buckets: Buckets;
   readonly watermark: Watermark;
   readonly scheduler: SchedulerLike;
@@ -59,7 +44,6 @@ export interface IngestorOptions extends Turns {
   readonly hashSeed: number;
   /** True while more cells wait for the store than memory should hold. */
   readonly isOverfull: () => boolean;
-  readonly health: Health;
   readonly tally: Tally;
 }
 
@@ -70,15 +54,6 @@ export interface Folded {
 }
 
 type Counts = Omit<IngestReply, "watermark" | "position" | "durable">;
-
-/** What one transaction takes. */
-interface Submission {
-  readonly interned: InternedBatch;
-  readonly receivedAt: number;
-  readonly claim: BatchClaim | undefined;
-  readonly backfill: boolean;
-  readonly change: QuarantineChange | undefined;
-}
 
 /** What became of events that waited in quarantine. */
 export interface Replayed {
@@ -95,26 +70,28 @@ export class Ingestor {
   readonly claims: ClaimWindow;
   readonly #options: IngestorOptions;
   readonly #fold: Fold;
-  readonly #landing: Landing;
+  readonly #writer: BatchWriter;
   readonly #scanner: Scanner;
-  readonly #underWay = new Set<Promise<unknown>>();
-  #queuedBytes = 0;
 
   constructor(options: IngestorOptions) {
     this.#options = options;
     this.ids = new IdWindow(options.dedupeWindowMs, options.hashSeed);
     this.claims = new ClaimWindow(options.dedupeWindowMs);
-    this.#landing = new Landing(options);
+    this.#writer = new BatchWriter({
+      ...options,
+      claims: this.claims,
+      fold: (record, position, ids) => this.foldRecord(record, position, ids, false),
+    });
     this.#fold = new Fold(options.buckets.schema);
     this.#scanner = new Scanner(options.buckets.schema, options.hashSeed);
   }
 
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#writer.queuedBytes;
   }
 
   async ingest(events: readonly unknown[], options: IngestOptions): Promise<IngestReply> {
-    const bodyHash = options.idempotencyKey === undefined ? "" : textDigest(textOf(events));
+    const bodyHash = options.idempotencyKey === undefined ? "" : eventsDigest(events);
     return await this.#submit(() => decodeEvents(events, this.#decoding()), bodyHash, options);
   }
 
@@ -151,7 +128,7 @@ export class Ingestor {
 
   /** Resolves once the batches that are on their way to the log now have arrived, or failed. */
   async arrived(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(this.#writer.underWay);
   }
 
   /** Folds a logged batch; `isStored` tells, by quarter, what the store has of it already. */
@@ -189,16 +166,16 @@ export class Ingestor {
     const admission = this.#admit(decoded.batch, now, options.backfill ?? false);
     const interned = this.#interned(admission.batch);
     const counts = this.#count(decoded, admission);
-    const before = admission.duplicate > 0 ? [...this.#underWay] : [];
+    const before = admission.duplicate > 0 ? this.#writer.underWay : [];
     const change = this.#options.quarantine.judged(decoded.batch, admission, now, this.ids);
     if (admission.batch.count === 0 && change === undefined) {
       // What was refused may wait in quarantine already, or be on its way there.
-      await this.#settled(counts.late_rejected + counts.future_rejected > 0 ? [...this.#underWay] : before);
+      await this.#settled(counts.late_rejected + counts.future_rejected > 0 ? this.#writer.underWay : before);
       return { ...counts, watermark: this.#watermark(), position: null, durable: true };
     }
     const claim = key === undefined ? undefined : { key, bodyHash, reply: JSON.stringify(counts) };
     const { backfill = false } = options;
-    const written = this.#write({ interned, receivedAt: now, claim, backfill, change });
+    const written = this.#writer.write({ interned, receivedAt: now, claim, backfill, change });
     if (options.wait === "none") {
       written.catch(() => undefined);
       return { ...counts, watermark: this.#watermark(), position: null, durable: false };
@@ -227,14 +204,14 @@ export class Ingestor {
     const isOld = timesOf(admission.batch).least < now - limits.maxLatenessMs;
     const backfill = isOld || parts.some(({ chunk }) => chunk.reason === "too-old");
     const submission = { interned, receivedAt: now, claim: undefined, backfill, change };
-    return { admission, position: await this.#write(submission) };
+    return { admission, position: await this.#writer.write(submission) };
   }
 
   /** Writes what the quarantine changes by itself. */
   async change(change: QuarantineChange | undefined): Promise<void> {
     if (change === undefined) return;
     const interned = { events: gatherRows([]), ids: [] };
-    await this.#write({ interned, receivedAt: 0, claim: undefined, backfill: false, change });
+    await this.#writer.write({ interned, receivedAt: 0, claim: undefined, backfill: false, change });
   }
 
   /** "Duplicate" is only said once the batch that holds the first is durable itself. */
@@ -258,59 +235,10 @@ export class Ingestor {
     return internAndFill(batch, buckets.schema, buckets.dictionaries);
   }
 
-  /** Resolves to null when nothing was counted: then the log gets no record, but for a claim that is to be kept. */
-  async #write(submission: Submission): Promise<Position | null> {
-    const { health, quarantine } = this.#options;
-    const { interned, receivedAt, claim, change } = submission;
-    const { events, ids } = interned;
-    if (claim !== undefined) this.claims.begin(claim.key, claim.bodyHash, receivedAt);
-    const bytes = (events.count + countOf(change)) * QUEUED_BYTES_PER_EVENT;
-    this.#queuedBytes += bytes;
-    const work = this.#append(submission).then(
-      async ({ record, position }) => {
-        if (change !== undefined) quarantine.written(change);
-        if (record === undefined) return null;
-        await this.#landing.add(events.count, () => {
-          if (claim !== undefined) this.claims.keep(claim, receivedAt, position);
-          this.foldRecord(record, position, ids, false);
-        });
-        return events.count === 0 ? null : position;
-      },
-      (error: unknown) => {
-        if (claim !== undefined) this.claims.abandon(claim.key);
-        throw health.fail(error);
-      },
-    );
-    this.#underWay.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#queuedBytes -= bytes;
-      this.#underWay.delete(work);
-    }
-  }
-
-  /** Asks for the write in the very turn of the call. */
-  async #append({ interned, receivedAt, claim, backfill, change }: Submission): Promise<Appended> {
-    const { log, quarantinePort } = this.#options;
-    const { events } = interned;
-    if (events.count === 0 && claim === undefined) {
-      await quarantinePort!.write(change!);
-      return { record: undefined, position: 0 };
-    }
-    const record: LogRecord = {
-      receivedAt,
-      events,
-      ...(claim === undefined ? {} : { claim }),
-      ...(backfill ? { backfill: true } : {}),
-    };
-    return { record, position: await log.append(record, change) };
-  }
-
   #refuseOverload(batch: EventBatch, isKeyed: boolean): void {
     const { maxQueuedBytes, maxDedupeEntries, isOverfull } = this.#options;
-    const full =
-      this.#queuedBytes > 0 && this.#queuedBytes + batch.count * QUEUED_BYTES_PER_EVENT > maxQueuedBytes;
+    const { queuedBytes } = this.#writer;
+    const full = queuedBytes > 0 && queuedBytes + batch.count * QUEUED_BYTES_PER_EVENT > maxQueuedBytes;
     if (full || isOverfull()) throw overloaded("The disk is behind; send the batch again in a second.", 1);
     const ids = this.ids.count + (batch.idLo === undefined ? 0 : batch.count);
     const claims = this.claims.weight + (isKeyed ? 1 : 0);
@@ -371,16 +299,6 @@ export class Ingestor {
   }
 }
 
-interface Appended {
-  /** Undefined when only the quarantine changed. */
-  readonly record: LogRecord | undefined;
-  readonly position: Position;
-}
-
-function countOf(change: QuarantineChange | undefined): number {
-  return change?.put.reduce((sum, { ids }) => sum + ids.length, 0) ?? 0;
-}
-
 /** Without some of all rows, counted over all parts. */
 function without(parts: readonly ChunkRows[], some: readonly number[]): ChunkRows[] {
   const left = new Set(some);
@@ -394,35 +312,7 @@ function overloaded(detail: string, retryAfterS: number): TidemarkError {
   return new TidemarkError("overloaded", detail, { extra: { retryAfterS } });
 }
 
-/** What JSON has no form for makes another text than anything that it has one for. */
-function textOf(events: readonly unknown[]): string {
-  return JSON.stringify(events, (_, value: unknown) =>
-    typeof value === "bigint" ? { bigint: `${value}` } : value,
-  );
-}
-
 function checkKey(key: string | undefined): string | undefined {
   if (key === undefined || (key.length > 0 && key.length <= MAX_KEY_LENGTH)) return key;
   throw new TidemarkError("invalid-config", `An Idempotency-Key has 1 to ${MAX_KEY_LENGTH} characters.`);
-}
-
-function batchDigest({ count, flags, ts, dims, values, viewerLo, viewerHi, idLo, idHi }: EventBatch): string {
-  const columns = [flags, ts, ...dims, viewerLo, viewerHi, idLo ?? [], idHi ?? []];
-  return textDigest(JSON.stringify([values, ...columns.map((column) => Array.from(column.slice(0, count)))]));
-}
-
-function bytesDigest(bytes: Uint8Array): string {
-  const out = new Uint32Array(2);
-  hashBytes(bytes, 0, bytes.length, out, 0);
-  return hex(out);
-}
-
-function textDigest(text: string): string {
-  const out = new Uint32Array(2);
-  hashText(text, out, 0);
-  return hex(out);
-}
-
-function hex([lo, hi]: Uint32Array): string {
-  return hi!.toString(16).padStart(8, "0") + lo!.toString(16).padStart(8, "0");
 }

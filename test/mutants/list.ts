@@ -46,7 +46,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "skip the claim",
-    file: "engine/ingest.ts",
+    file: "engine/batch-writer.ts",
     before: "...(claim === undefined ? {} : { claim }),",
     after: "",
     why: "after a crash a retry with the same key counts twice",
@@ -151,9 +151,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "swallow an I/O error",
-    file: "engine/ingest.ts",
+    file: "engine/batch-writer.ts",
     before: "throw health.fail(error);",
-    after: "return this.#options.buckets.position;",
+    after: "return 1;",
     why: "a batch that could not be written is acknowledged",
     caughtBy: "simulate",
   },
@@ -168,7 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "vouch too early",
     file: "engine/ingest.ts",
-    before: "const before = admission.duplicate > 0 ? [...this.#underWay] : [];",
+    before: "const before = admission.duplicate > 0 ? this.#writer.underWay : [];",
     after: "const before: Promise<unknown>[] = [];",
     why: "duplicate is said of an event that may still be lost",
     caughtBy: "promises",
