@@ -1,3 +1,4 @@
+import type { Writable } from "node:stream";
 import type { RawData, WebSocket } from "ws";
 import type { TokenCheck } from "../auth.js";
 import { LIVE_HIGH_WATER_BYTES, LIVE_LOW_WATER_BYTES } from "../limits.js";
@@ -6,8 +7,7 @@ import type { LiveHub } from "./hub.js";
 import { CLOSE, parseMessage, ProtocolError, type ClientMessage, type CloseCode } from "./protocol.js";
 import { Rate } from "./rate.js";
 import { LiveSubscription, type FrameSink } from "./subscription.js";
-
-const TEXT = { binary: false, compress: false } as const;
+import { textFrame } from "./text-frame.js";
 
 /** One socket: the protocol's state machine, and the brake for clients that do not keep up. */
 export class LiveConnection implements FrameSink {
@@ -23,6 +23,8 @@ export class LiveConnection implements FrameSink {
 
   constructor(
     readonly socket: WebSocket,
+    /** What `socket` writes to: each of its own frames in the turn in which it is asked to, since none is compressed. */
+    readonly stream: Writable,
     readonly hub: LiveHub,
     readonly check: TokenCheck | undefined,
   ) {
@@ -46,8 +48,9 @@ export class LiveConnection implements FrameSink {
     return false;
   }
 
-  write(bytes: Buffer): void {
-    if (!this.#isClosed) this.socket.send(bytes, TEXT, this.#onSent);
+  write(frame: Buffer): void {
+    if (this.#isClosed || this.socket.readyState !== this.socket.OPEN || !this.stream.writable) return;
+    this.stream.write(frame, this.#onSent);
   }
 
   ended(id: string, error: unknown): void {
@@ -155,7 +158,7 @@ export class LiveConnection implements FrameSink {
   };
 
   #say(message: Record<string, unknown>): void {
-    this.write(Buffer.from(JSON.stringify(message)));
+    this.write(textFrame(Buffer.from(JSON.stringify(message))));
     // Replies are never held back, but a client that causes them without reading them runs against the stall timer.
     this.accepts();
   }

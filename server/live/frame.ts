@@ -1,5 +1,6 @@
 import type { LiveMessage } from "../../engine/api.js";
 import type { Position } from "../../engine/log.js";
+import { textFrame } from "./text-frame.js";
 
 /** Prefixes kept with their frame: clients of one page name their subscriptions alike. */
 const MAX_CACHED = 16;
@@ -25,13 +26,13 @@ export class Frame {
     return this.#tail.length;
   }
 
-  /** The text frame for a subscription whose id, as JSON, is `id` and whose last message had the position `prev`. */
+  /** The frame for a subscription whose id, as JSON, is `id` and whose last message had the position `prev`. */
   bytesFor(id: string, prev: Position): Buffer {
     const before = this.type === "delta" ? `"prev":${prev},` : "";
     const prefix = `{"type":"${this.type}","id":${id},${before}`;
     const known = this.#whole.get(prefix);
     if (known !== undefined) return known;
-    const bytes = Buffer.concat([Buffer.from(prefix), this.#tail]);
+    const bytes = textFrame(Buffer.from(prefix), this.#tail);
     if (this.#whole.size < MAX_CACHED) this.#whole.set(prefix, bytes);
     return bytes;
   }

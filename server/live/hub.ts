@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Writable } from "node:stream";
 import type { FastifyBaseLogger } from "fastify";
 import type { WebSocket } from "ws";
 import type { Engine, QueryInput } from "../../engine/api.js";
@@ -8,6 +9,7 @@ import * as limits from "../limits.js";
 import { LiveConnection } from "./connection.js";
 import { Fanout } from "./fanout.js";
 import { CLOSE } from "./protocol.js";
+import { textFrame } from "./text-frame.js";
 import { Topic } from "./topic.js";
 
 /** See limits.ts; tests make them smaller. */
@@ -44,10 +46,13 @@ export class LiveHub {
     return this.#connections.size;
   }
 
-  /** `check` is asked for the token of `connection_init`, unless the handshake carried a valid one. */
-  accept(socket: WebSocket, check: TokenCheck | undefined): void {
+  /**
+   * `stream` is what the socket was upgraded from. `check` is asked for the token of `connection_init`, unless the
+   * handshake carried a valid one.
+   */
+  accept(socket: WebSocket, stream: Writable, check: TokenCheck | undefined): void {
     if (this.#closing) return socket.close(CLOSE.goingAway);
-    const connection = new LiveConnection(socket, this, check);
+    const connection = new LiveConnection(socket, stream, this, check);
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
     this.#heartbeat ??= setInterval(() => this.#beat(), this.limits.heartbeatMs).unref();
@@ -81,7 +86,8 @@ export class LiveHub {
   #beat(): void {
     const { position, watermarkMs } = this.engine.stats();
     const watermark = watermarkMs === null ? null : new Date(watermarkMs).toISOString();
-    const bytes = Buffer.from(JSON.stringify({ type: "heartbeat", seq: position, watermark }));
-    for (const connection of this.#connections) connection.beat(bytes);
+    const message = JSON.stringify({ type: "heartbeat", seq: position, watermark });
+    const heartbeat = textFrame(Buffer.from(message));
+    for (const connection of this.#connections) connection.beat(heartbeat);
   }
 }

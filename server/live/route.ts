@@ -75,7 +75,7 @@ export function addLiveRoute(app: FastifyInstance, hub: LiveHub, { check, origin
     },
     wsHandler: (socket, request) => {
       const token = bearerToken(request.raw.headers.authorization);
-      hub.accept(socket, token !== undefined && check(token) ? undefined : check);
+      hub.accept(socket, request.raw.socket, token !== undefined && check(token) ? undefined : check);
     },
   });
 }

@@ -7,7 +7,7 @@ import type { Topic } from "./topic.js";
 export interface FrameSink {
   /** False while the socket holds too many unsent bytes; the subscription is resynced when it holds few again. */
   accepts(): boolean;
-  write(bytes: Buffer): void;
+  write(frame: Buffer): void;
   /** The subscription has ended without the client's asking. */
   ended(id: string, error: unknown): void;
   /** Something happened that cannot happen: this socket is given up, the others and the process go on. */

@@ -1,6 +1,10 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
 import t from "tap";
+import { WebSocket, WebSocketServer } from "ws";
 import { createEngine, type LiveMessage } from "../../engine/index.js";
 import { Fanout, type TopicListener } from "../../server/live/fanout.js";
+import { textFrame } from "../../server/live/text-frame.js";
 import { Frame } from "../../server/live/frame.js";
 import { openMemory } from "../../storage/memory.js";
 import { mulberry32 } from "../support/random.js";
@@ -111,4 +115,30 @@ t.test("what changes while the reader of a live query is not ready is told toget
   t.match(messages[2], { type: "delta", payload: { set: [[[], [6]]] } });
   source.unsubscribe();
   await engine.close();
+});
+
+t.test("a client reads text frames of every form of size as what was put into them", async (t) => {
+  // Of the last one, two bytes a letter.
+  const texts = [0, 1, 125, 126, 127, 65_535, 65_536]
+    .map((size) => "x".repeat(size))
+    .concat("ü".repeat(40_000));
+  const server = new WebSocketServer({ port: 0, perMessageDeflate: false });
+  t.teardown(() => server.close());
+  server.on("connection", (_, request) => {
+    for (const text of texts) {
+      const half = text.length >> 1;
+      request.socket.write(textFrame(Buffer.from(text.slice(0, half)), Buffer.from(text.slice(half))));
+    }
+  });
+  await once(server, "listening");
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => client.terminate());
+  const read: string[] = [];
+  await new Promise<void>((resolve, reject) => {
+    client.on("error", reject).on("message", (data: Buffer, isBinary) => {
+      read.push(isBinary ? "binary" : data.toString());
+      if (read.length === texts.length) resolve();
+    });
+  });
+  t.same(read, texts);
 });
