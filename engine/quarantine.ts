@@ -71,7 +71,7 @@ export interface QuarantineCounts extends Omit<QuarantineState, "next"> {
  * has the change written, in the order of asking, or drops all that is in memory.
  */
 export class Quarantine {
-  readonly #port: QuarantinePort | undefined;
+  readonly #port: QuarantinePort;
   readonly #limits: QuarantineLimits;
   /** By name, ascending. */
   readonly #held = new Map<QuarantineId, Held>();
@@ -86,16 +86,16 @@ export class Quarantine {
   #put = new Map<QuarantineId, QuarantineChunk>();
   #removed = new Set<QuarantineId>();
 
-  /** Reads all that is there. Without a port nothing is taken in. */
-  constructor(port: QuarantinePort | undefined, limits: QuarantineLimits, now: number) {
+  /** Reads all that is there. */
+  constructor(port: QuarantinePort, limits: QuarantineLimits, now: number) {
     this.#port = port;
     this.#limits = limits;
-    for (const name of port?.names() ?? []) {
-      const chunk = readable(() => port!.read(name));
+    for (const name of port.names()) {
+      const chunk = readable(() => port.read(name));
       this.#hold(name, chunk === undefined ? unreadable(now) : heldAs(chunk));
       if (chunk !== undefined) this.#ids.addRows(name, chunk.events, chunk.ids.keys());
     }
-    this.#state = port === undefined ? NEW : this.#readState(port);
+    this.#state = this.#readState();
   }
 
   get counts(): QuarantineCounts {
@@ -132,7 +132,7 @@ export class Quarantine {
   chunk(name: QuarantineId): QuarantineChunk | undefined {
     const held = this.#held.get(name);
     if (held?.reason === undefined) return undefined;
-    const chunk = this.#pending.get(name) ?? readable(() => this.#port!.read(name));
+    const chunk = this.#pending.get(name) ?? readable(() => this.#port.read(name));
     if (chunk === undefined) this.#lose(name, held);
     return chunk;
   }
@@ -146,7 +146,7 @@ export class Quarantine {
     );
     for (const name of names.slice(first)) {
       const chunk = this.chunk(name);
-      const isThere = !this.#pending.has(name) || readable(() => this.#port!.read(name)) !== undefined;
+      const isThere = !this.#pending.has(name) || readable(() => this.#port.read(name)) !== undefined;
       if (chunk !== undefined && isThere) yield chunk;
     }
   }
@@ -194,7 +194,7 @@ export class Quarantine {
 
   #takeIn(reason: QuarantineReason, { batch, rows }: Rows, receivedAt: number): void {
     const { maxQuarantinedEvents: max } = this.#limits;
-    if (this.#port === undefined || max === 0) return;
+    if (max === 0) return;
     const kept = Array.from(rows).slice(-max);
     const excess = rows.length - kept.length;
     this.#state = { ...this.#state, next: this.#state.next + excess };
@@ -325,10 +325,10 @@ export class Quarantine {
     return change;
   }
 
-  #readState(port: QuarantinePort): QuarantineState {
+  #readState(): QuarantineState {
     const last = [...this.#held.keys()].at(-1) ?? 0;
     try {
-      const state = port.state();
+      const state = this.#port.state();
       if (state !== undefined && state.next > last) return state;
       if (state === undefined && last === 0) return NEW;
     } catch (error) {

@@ -175,8 +175,8 @@ export interface BucketStore {
 export interface Storage {
   readonly log: EventLog;
   readonly store: BucketStore;
-  /** Where refused events are kept; without it they are only counted. */
-  readonly quarantine?: QuarantinePort;
+  /** Where refused events are kept. */
+  readonly quarantine: QuarantinePort;
   /** Buckets that the check at opening found damaged; they are to be made anew. */
   readonly damagedBuckets?: readonly BucketAddress[];
   /**

@@ -37,7 +37,7 @@ function dyingAfter(writes: number, arrives: boolean): (storage: Storage) => Sto
     for (const name of ["gaps", "read", "readRange", "claims", "compact", "trim", "sizes"] as const) {
       Object.defineProperty(log, name, { value: storage.log[name].bind(storage.log) });
     }
-    const inner = storage.quarantine!;
+    const inner = storage.quarantine;
     const quarantine: QuarantinePort = {
       state: () => inner.state(),
       names: () => inner.names(),

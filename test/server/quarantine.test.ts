@@ -4,6 +4,7 @@ import { createEngine, type EngineOptions } from "../../engine/index.js";
 import { openMemory } from "../../storage/memory.js";
 import { readConfig } from "../../server/config.js";
 import { openLmdb } from "../../storage/lmdb.js";
+import { newPath } from "../storage/support.js";
 import { Clock } from "../support/clock.js";
 import { isProblem, startApp, type TestApp } from "./support/app.js";
 import { Program } from "./support/process.js";
@@ -147,8 +148,7 @@ t.test("how much is kept is a setting, by flag and by environment, and 0 is none
 });
 
 t.test("the command lists, counts and gives up, of a running server and of a closed store", async (t) => {
-  const data = t.testdir();
-  const path = `${data}/store`;
+  const path = await newPath(t);
   const engine = await createEngine({ storage: await openLmdb(path) });
   for (const event of EVENTS) await engine.ingest([{ ...event, ts: "2020-01-01T00:00:00Z" }]);
   const run = async (...args: string[]): Promise<{ code: number | string; output: string }> => {

@@ -1,5 +1,6 @@
 import { TidemarkError } from "../../engine/index.js";
 import type { EventLog } from "../../engine/log.js";
+import type { QuarantinePort } from "../../engine/quarantine-port.js";
 import type { BucketStore, Storage } from "../../engine/store.js";
 
 /** What survives a crash. */
@@ -21,7 +22,7 @@ export interface Fault {
   readonly failedRecoveries: number;
 }
 
-/** A write: an append, a commit, a trim or a compaction. */
+/** A write: an append, a change of the quarantine (with an append, or alone), a commit, a trim or a compaction. */
 export interface Write {
   /** found: not known to be written before the disk was opened anew. */
   readonly state: "waiting" | "written" | "lost" | "unknown" | "found";
@@ -43,7 +44,7 @@ export class FaultyDisk implements Disk {
   #fault: Fault | undefined;
   #limbo: Job[] = [];
   #recoveriesToFail = 0;
-  /** What the last append of all became. */
+  /** What the last append of all, or change of the quarantine alone, became. */
   lastAppend: Write | undefined;
   isFull = false;
   /** No write succeeds before the disk is opened anew. */
@@ -124,6 +125,7 @@ export function errorOf(kind: "error" | "full"): TidemarkError {
 class FaultyStorage implements Storage {
   readonly log: EventLog;
   readonly store: BucketStore;
+  readonly quarantine: QuarantinePort;
   readonly #disk: FaultyDisk;
   readonly #inner: Storage;
   readonly #jobs: Job[] = [];
@@ -135,17 +137,22 @@ class FaultyStorage implements Storage {
     this.#disk = disk;
     this.#inner = inner;
     this.log = overlaid(inner.log, {
-      append: (record) => {
-        const { job, done } = this.#write(({ log }) => log.append(record));
-        disk.lastAppend = job;
-        return done;
-      },
+      append: (record, change) => this.#append(({ log }) => log.append(record, change)),
       compact: (before) => this.#write(({ log }) => log.compact(before)).done,
       trim: (before) => this.#write(({ log }) => log.trim(before)).done,
     });
     this.store = overlaid(inner.store, {
       commit: (commit) => this.#write(({ store }) => store.commit(commit)).done,
     });
+    this.quarantine = overlaid(inner.quarantine, {
+      write: (change) => this.#append(({ quarantine }) => quarantine.write(change)),
+    });
+  }
+
+  #append<T>(work: (storage: Storage) => Promise<T>): Promise<T> {
+    const { job, done } = this.#write(work);
+    this.#disk.lastAppend = job;
+    return done;
   }
 
   #write<T>(work: (storage: Storage) => Promise<T>): { job: Job; done: Promise<T> } {

@@ -57,6 +57,8 @@ const RETENTIONS: readonly WorldOptions[] = [
   { retention: { raw: DAY_MS, quarter: DAY_MS, hour: DAY_MS } },
   { retention: { raw: HOUR_MS, quarter: 2 * DAY_MS } },
 ];
+/** Enough, and so few that the oldest refused events are given up for newer ones. */
+const MOST_QUARANTINED = [100_000, 100_000, 3];
 const STEPS_MS = [SECOND_MS, 1, 20, 15 * SECOND_MS, 61 * SECOND_MS, 6 * MINUTE_MS];
 const JUMPS_MS = [QUARTER_MS, HOUR_MS, 7 * HOUR_MS, DAY_MS, 8 * DAY_MS, 33 * DAY_MS, 370 * DAY_MS];
 const GRAINS: readonly (Grain | undefined)[] = [undefined, "quarter", "hour", "day", "week", "month", "year"];
@@ -70,7 +72,7 @@ const GROUPS: readonly (readonly Dimension[])[] = [
 ];
 
 /** How many kinds of commands there are. */
-export const KINDS = 22;
+export const KINDS = 25;
 
 /** Plays a history and holds the engine against the oracle on the way and at the end. Throws at the first lie. */
 export async function play(history: History, disk: Disk): Promise<void> {
@@ -104,6 +106,7 @@ class Player {
       maxHotCells: digit(HOT_CELLS),
       reconcileEveryMs: digit(RECONCILE_MS),
       ...digit(RETENTIONS),
+      maxQuarantinedEvents: digit(MOST_QUARANTINED),
     };
     return new Player(await World.open(disk, nowMs, options), homeZones);
   }
@@ -126,6 +129,8 @@ class Player {
       async () => this.#ask(choice),
       () => this.#commitUnderWay(command),
       () => this.#failedCommit(command),
+      () => this.#order(command, true),
+      () => this.#order(command, choice % 2 === 0),
       ...this.#trouble.actions,
     ];
     await pick(actions, kind)(command);
@@ -143,6 +148,7 @@ class Player {
       this.#ask(setup >>> 11);
       if (setup % 16 === 0) await this.#checkReordered(setup);
     }
+    await world.checkListed();
     equal(world.engine.stats().lastCommitError, null, "last commit error");
     await world.engine.close();
   }
@@ -162,12 +168,14 @@ class Player {
     const sentAt = world.now;
     const isLogged = pick([false, true], choice >>> 6);
     if (!isLogged) world.gate.log.mode = "hold";
+    const before = world.disk.lastAppend;
     const posted = world.post(batch, options).then(
-      (reply) => reply.accepted > 0,
+      () => true,
       () => false,
     );
-    // A reply without an event is given without the log, and its retry is judged anew.
-    const isClaimed = isLogged && (await posted);
+    // Where nothing had to be written, the retry is judged anew.
+    const isWritten = world.disk.lastAppend !== before;
+    const isClaimed = isLogged && (await posted) && isWritten;
     if (choice % 2 === 1) await world.clock.advance(11 * SECOND_MS);
     await world.crash(this.#moreZones(choice));
     await world.send(batch, options, "objects", isClaimed ? sentAt : world.now);
@@ -195,11 +203,23 @@ class Player {
     const again = await world.post(known.events, options, known.via);
     equal(countsOf(again), countsOf(known.reply), "counts of the repeated reply");
     equal(again.position, known.reply.position, "position of the repeated reply");
+    // The key of a batch that was refused as a whole is not used up.
+    if (again.accepted === 0) return;
     const other = [...known.events, ...known.events];
     await world.post(other, options, known.via).then(
       () => equal(true, false, "another body under a used key was taken"),
       (error: unknown) => equal((error as TidemarkError).code, "idempotency-conflict", "code of the refusal"),
     );
+  }
+
+  /** Refused events are counted after all, or given up; a second time there is nothing left of them. */
+  async #order(command: Command, isReplay: boolean): Promise<void> {
+    const { choice } = command;
+    await this.#ingest(command);
+    if (choice % 3 === 1) await this.#world.clock.jump(DAY_MS);
+    await this.#world.order(isReplay, choice >>> 1);
+    this.#ask(choice >>> 5);
+    if (choice % 4 === 0) await this.#world.order(isReplay, choice >>> 1);
   }
 
   async #resendEvents(choice: number): Promise<void> {
@@ -248,6 +268,7 @@ class Player {
   #ask(choice: number): void {
     const { engine, gate, oracle } = this.#world;
     checkAsk(engine, oracle, this.#question(choice), gate.store.meta()?.reach["UTC quarter"]);
+    this.#world.checkWaiting();
   }
 
   #question(choice: number): Ask {

@@ -55,6 +55,7 @@ export class Trouble {
       (command) => this.#flood(command),
       (command) => this.#twiceAtOnce(command),
       (command) => this.#keepUp(command),
+      (command) => this.#orderInTrouble(command),
     ];
   }
 
@@ -122,8 +123,34 @@ export class Trouble {
     if (kind === 4) await clock.jump(2 * HOUR_MS);
     if (kind === 5) await engine.retain();
     if (kind === 6) await clock.jump(41 * DAY_MS);
-    if (kind === 7) await engine.close();
+    if (kind === 7 || kind === 8) await this.#order(command, kind === 7);
+    if (kind === 9) await engine.close();
     await sent;
+  }
+
+  /** Refused events are counted after all, or given up, on a disk that fails at the first write of it, or the second. */
+  async #orderInTrouble(command: Command): Promise<void> {
+    const world = this.#world;
+    const digit = digits(command.choice);
+    await this.#burst(command, 2);
+    await world.clock.jump(digit([0, 6 * MINUTE_MS, DAY_MS]));
+    const kind = digit(["crash", "error"] as const);
+    const fault = { kind, after: digit([0, 1]), kept: digit([0, 1, 2]), failedRecoveries: 0 };
+    const crashed = world.disk.arm(fault);
+    await Promise.race([this.#order(command, digit([true, true, false])), crashed]);
+    if (kind === "crash") {
+      world.disk.disarm();
+      await world.crash(this.#options.moreZones(command.choice));
+    } else {
+      await this.#askInTrouble(command.choice);
+      await world.recovered();
+    }
+    this.#options.ask(command.choice >>> 5);
+  }
+
+  /** Once what was sent before is known. */
+  async #order({ choice }: Command, isReplay: boolean): Promise<void> {
+    if (this.#world.absorb()) await this.#world.order(isReplay, choice >>> 3);
   }
 
   async #burst({ events, choice }: Command, count: number): Promise<void> {
@@ -178,7 +205,7 @@ export class Trouble {
   /** What is stored is compared with what it is made of, and what is too old goes. */
   async #keepUp({ choice }: Command): Promise<void> {
     const { engine } = this.#world;
-    if (choice % 2 === 0) await engine.retain();
+    if (choice % 2 === 0) await this.#world.retain();
     const from = pick([2 * DAY_MS, 40 * DAY_MS, 2 * DAY_MS, 800 * DAY_MS], choice >>> 3);
     const { wrong, damaged, mismatches } = await engine.reconcile({
       from: new Date(this.#world.now - from).toISOString(),
@@ -189,7 +216,7 @@ export class Trouble {
   }
 }
 
-const WORKS = 8;
+const WORKS = 10;
 
 function range(end: number): number[] {
   return Array.from({ length: end }, (_, i) => i);

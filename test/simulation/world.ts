@@ -9,8 +9,11 @@ import {
 import { Clock, turn } from "../support/clock.js";
 import { Gate } from "../support/gate.js";
 import { Oracle, type OracleLimits, type Outcome, type PlainEvent } from "../support/oracle.js";
+import { resolveRetention } from "../../engine/upkeep/policy.js";
 import { equal } from "./check.js";
 import { FaultyDisk, type Disk, type Write } from "./faulty-disk.js";
+import { carryOut, give, orderOf, type Order } from "./operator.js";
+import { checkConserved, checkExpired, checkListed, Waiting } from "./waiting.js";
 
 export type { Disk } from "./faulty-disk.js";
 
@@ -62,6 +65,7 @@ export interface Attempt {
 /** An engine on a disk under virtual time, and beside it the oracle, which sees every event that must count. */
 export class World {
   readonly oracle = new Oracle(LIMITS);
+  readonly waiting: Waiting;
   readonly keyed = new Map<string, KeyedBatch>();
   readonly disk: FaultyDisk;
   clock: Clock;
@@ -73,12 +77,21 @@ export class World {
   setBackMs = 0;
   /** In the order in which they were sent; what has become of them is not settled yet. */
   #attempts: Attempt[] = [];
+  /** What the operator asked for last, while it is not known what became of it; before all attempts. */
+  #order: Order | undefined;
 
   private constructor(disk: Disk, nowMs: number, options: WorldOptions) {
     this.disk = new FaultyDisk(disk);
     this.clock = new Clock(nowMs);
     this.peakMs = nowMs;
     this.options = { ...LIMITS, ...options };
+    this.waiting = new Waiting({
+      max: options.maxQuarantinedEvents ?? Number.POSITIVE_INFINITY,
+      rawMs: this.#rawMs,
+      peak: () => this.#peak,
+      isCounted: (id, now) => this.#isCounted(id, now),
+    });
+    this.oracle.onJudged = (judged, now) => this.waiting.judged(judged, now);
   }
 
   static async open(disk: Disk, nowMs: number, options: WorldOptions): Promise<World> {
@@ -104,8 +117,26 @@ export class World {
    * a quarter of one longer. A clock that was set back may have made it forgotten before its time, or kept for longer.
    */
   isCertain(at: number): boolean {
-    const peak = Math.max(this.peakMs, this.now);
-    return peak - at < LIMITS.dedupeWindowMs || this.now - at > LIMITS.dedupeWindowMs * 1.25 + this.setBackMs;
+    return (
+      this.#peak - at < LIMITS.dedupeWindowMs || this.now - at > LIMITS.dedupeWindowMs * 1.25 + this.setBackMs
+    );
+  }
+
+  get #peak(): number {
+    return Math.max(this.peakMs, this.now);
+  }
+
+  /** Refused events are kept as long as raw ones, ms. */
+  get #rawMs(): number {
+    return resolveRetention(this.options.retention).raw;
+  }
+
+  /** Was the id remembered as counted at `now`? Undefined when that is not certain. */
+  #isCounted(id: string, now: number): boolean | undefined {
+    const age = this.oracle.ageOf(id, now);
+    if (age === undefined) return false;
+    if (this.#peak - (now - age) < LIMITS.dedupeWindowMs) return true;
+    return age > LIMITS.dedupeWindowMs * 1.25 + this.setBackMs ? false : undefined;
   }
 
   /** Is it certain what must become of these events' ids? */
@@ -127,11 +158,14 @@ export class World {
     judgedAt = this.now,
   ): Promise<void> {
     await turn();
-    const reply = await this.post(events, options, via).catch((error: unknown) => this.#overload(error));
+    const before = this.disk.lastAppend;
+    const posted = this.post(events, options, via);
+    const isWritten = this.disk.lastAppend !== before;
+    const reply = await posted.catch((error: unknown) => this.#overload(error));
     if (reply === undefined) return;
     const expected = this.oracle.take(events, judgedAt, options.backfill);
     this.#checkReply(reply, expected);
-    this.#keep({ events, options, via, reply, receivedAt: judgedAt });
+    this.#keep({ events, options, via, reply, receivedAt: judgedAt }, isWritten);
   }
 
   #overload(error: unknown): undefined {
@@ -145,8 +179,9 @@ export class World {
     if (!reply.durable) throw new Error("the reply is not durable");
   }
 
-  #keep({ options, ...batch }: KeyedBatch & { readonly options: IngestOptions }): void {
-    if (options.idempotencyKey !== undefined && batch.reply.accepted > 0) {
+  /** A key remembers what was written, though it be only refused events. */
+  #keep({ options, ...batch }: KeyedBatch & { readonly options: IngestOptions }, isWritten: boolean): void {
+    if (options.idempotencyKey !== undefined && isWritten) {
       this.keyed.set(options.idempotencyKey, batch);
     }
   }
@@ -166,6 +201,7 @@ export class World {
    * every event. The promise resolves, if ever, when there is an answer.
    */
   async attempt(events: readonly PlainEvent[], options: IngestOptions): Promise<void> {
+    this.#learn();
     const before = this.disk.lastAppend;
     const posted = this.post(events, options);
     const write = this.disk.lastAppend === before ? undefined : this.disk.lastAppend;
@@ -184,6 +220,7 @@ export class World {
    * something came to light in the log that the engine may know of by now, or not yet.
    */
   absorb(): boolean {
+    if (!this.#learn()) return false;
     for (const attempt of this.#attempts) {
       const { reply, write } = attempt;
       if (reply !== undefined) this.#absorb(attempt);
@@ -201,14 +238,56 @@ export class World {
   #absorb(attempt: Attempt): void {
     if (attempt.isChecked === true) return;
     attempt.isChecked = true;
-    const { events, options, sentAt, reply, found } = attempt;
+    const { events, options, sentAt, reply, found, write } = attempt;
     const expected = found ?? this.oracle.take(events, sentAt, options.backfill);
     this.#checkReply(reply!, expected);
-    this.#keep({ events, options, via: "objects", reply: reply!, receivedAt: sentAt });
+    this.#keep({ events, options, via: "objects", reply: reply!, receivedAt: sentAt }, write !== undefined);
+  }
+
+  /** Events in quarantine are counted after all, or given up, if it is certain what must become of them. */
+  async order(isReplay: boolean, choice: number): Promise<void> {
+    if (!this.checkWaiting()) return;
+    this.#order = orderOf(this.waiting, isReplay, choice, this.now);
+    if (this.#order === undefined) return;
+    const report = await give(this.#order, this.engine).catch(unlessTold);
+    this.#learn(report);
+  }
+
+  /** Holds the quarantine on the disk against what was refused; false when it is not certain what is on the disk. */
+  checkWaiting(): boolean {
+    const isDead = this.gate.log.mode === "cut";
+    const isInDoubt = isDead || this.disk.hasFailed || !this.engine.stats().ready;
+    if (isInDoubt || this.#attempts.length > 0 || this.#order !== undefined) return false;
+    this.waiting.check(this.gate.quarantine);
+    return true;
+  }
+
+  /** Holds the quarantine on the disk against what was refused, and what the engine tells of it against the disk. */
+  async checkListed(): Promise<void> {
+    await turn();
+    // On a real disk something may go for its age just now.
+    if (!this.checkWaiting() || !this.disk.diesAlone) return;
+    checkListed(this.gate.quarantine, this.engine.quarantine({ limit: 1000 }));
+  }
+
+  /** Gives up what is too old. */
+  async retain(): Promise<void> {
+    await this.engine.retain();
+    checkExpired(this.gate.quarantine, this.now - this.#rawMs);
+  }
+
+  /** What became of the operator's order, as the disk tells it; false while the disk does not know. */
+  #learn(report?: Readonly<Record<string, unknown>>): boolean {
+    if (this.#order === undefined) return true;
+    if (report === undefined && (this.disk.hasFailed || !this.engine.stats().ready)) return false;
+    carryOut(this.#order, this.gate.quarantine, this.oracle, this.waiting, report);
+    this.#order = undefined;
+    return true;
   }
 
   /** Once the disk has told what it has: the oracle learns of what is there, and every sender sends again. */
   async settle(): Promise<void> {
+    if (!this.#learn()) throw new Error("BUG: settled while nobody knows what is on the disk");
     const attempts = this.#attempts.splice(0);
     for (const attempt of attempts) {
       const { reply, write } = attempt;
@@ -224,7 +303,7 @@ export class World {
     if (options.idempotencyKey === undefined || found === undefined) return await this.send(events, options);
     const reply = await this.post(events, options);
     this.#checkReply(reply, found);
-    this.#keep({ events, options, via: "objects", reply, receivedAt: sentAt });
+    this.#keep({ events, options, via: "objects", reply, receivedAt: sentAt }, true);
   }
 
   /** Lets time pass until the engine takes batches again; then settles what was open. */
@@ -272,6 +351,7 @@ export class World {
     this.options = { ...this.options, ...changes };
     this.clock = this.clock.fork();
     this.gate = new Gate(await this.disk.open());
+    checkConserved(this.gate.quarantine);
     const { scheduler } = this.clock;
     this.engine = await createEngine({ ...this.options, storage: this.gate, scheduler });
     await turn();
@@ -280,8 +360,9 @@ export class World {
 }
 
 /** Throws again what is no honest word of a disk in trouble. */
-export function unlessTold(error: unknown): void {
+export function unlessTold(error: unknown): undefined {
   if (!HONEST.has((error as TidemarkError).code)) throw error;
+  return undefined;
 }
 
 export function countsOf(reply: IngestReply): Outcome {

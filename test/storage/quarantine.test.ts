@@ -58,24 +58,24 @@ for (const [name, opening] of KINDS) {
     const open = await opening(t);
     const first = await open();
     const { log, quarantine } = first;
-    t.equal(quarantine!.state(), undefined);
-    t.same(quarantine!.names(), []);
+    t.equal(quarantine.state(), undefined);
+    t.same(quarantine.names(), []);
     const { state } = change(3, { dropped: 2 });
     const work = [
-      quarantine!.write(change(1)),
+      quarantine.write(change(1)),
       log.append(record(1), change(3)),
       log.append(record(2), { put: [], removed: [1, 77], state }),
-      quarantine!.write({ put: [], removed: [], state }),
+      quarantine.write({ put: [], removed: [], state }),
     ];
     t.same(await Promise.all(work), [undefined, 1, 2, undefined]);
     for (const isAgain of [false, true]) {
       const storage = isAgain ? await open() : first;
       const { log, quarantine } = storage;
       t.equal(log.head, 2);
-      t.same(quarantine!.names(), [3]);
-      t.same(quarantine!.state(), state);
-      t.equal(quarantine!.read(1), undefined);
-      const chunk = quarantine!.read(3)!;
+      t.same(quarantine.names(), [3]);
+      t.same(quarantine.state(), state);
+      t.equal(quarantine.read(1), undefined);
+      const chunk = quarantine.read(3)!;
       const [expected] = change(3).put;
       t.same({ ...chunk, events: 0 }, { ...expected, events: 0 });
       const plain = ({ events }: typeof chunk): unknown => plainRecord({ receivedAt: 0, events });
@@ -185,7 +185,7 @@ t.test("a damaged value is told and done without, and goes when everything is gi
 t.test("damage found while it is open takes one value out of the list, not the list", async (t) => {
   const path = await refused(t);
   const storage = await openLmdb(path);
-  const port = storage.quarantine!;
+  const port = storage.quarantine;
   let bad = 0;
   const quarantine: QuarantinePort = {
     state: () => port.state(),
@@ -276,7 +276,7 @@ t.test("a store that was written without a quarantine opens, and takes refused e
   await engine.ingest([{ type: "view", ts: now + DAY_MS, blog: "ahead" }]);
   await engine.close();
   const again = await openLmdb(path);
-  t.same(again.quarantine!.names(), [1]);
+  t.same(again.quarantine.names(), [1]);
   await again.close();
 });
 

@@ -33,14 +33,14 @@ export class Gate implements Storage {
   readonly log: GatedLog;
   readonly store: GatedStore;
   /** Its writes go through the door of the log. */
-  readonly quarantine?: QuarantinePort;
+  readonly quarantine: QuarantinePort;
   readonly #inner: Storage;
 
   constructor(inner: Storage) {
     this.#inner = inner;
     this.log = new GatedLog(inner);
     this.store = new GatedStore(inner);
-    if (inner.quarantine !== undefined) this.quarantine = gatedQuarantine(inner.quarantine, this.log);
+    this.quarantine = gatedQuarantine(inner.quarantine, this.log);
   }
 
   /** From here on nothing is written any more: the process is dead. */

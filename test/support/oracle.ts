@@ -27,6 +27,13 @@ export interface Outcome {
   future_rejected: number;
 }
 
+/** A batch by what became of its events; duplicates are left out. */
+export interface Judged {
+  readonly accepted: readonly PlainEvent[];
+  readonly tooOld: readonly PlainEvent[];
+  readonly tooFarAhead: readonly PlainEvent[];
+}
+
 export interface Question {
   /** `[from, to)`, ms. */
   readonly from: number;
@@ -48,6 +55,8 @@ export class Answer {
 export class Oracle {
   /** In log order, authors filled in. */
   readonly accepted: PlainEvent[] = [];
+  /** Told of every batch. */
+  onJudged: (judged: Judged, now: number) => void = () => undefined;
   readonly #limits: OracleLimits;
   readonly #authors = new Map<string, string>();
   /** Event id → when it was counted. */
@@ -59,17 +68,33 @@ export class Oracle {
 
   /** What must become of a batch received at `now`. */
   take(events: readonly PlainEvent[], now: number, backfill = false): Outcome {
-    const outcome = { accepted: 0, duplicate: 0, late_rejected: 0, future_rejected: 0 };
+    const accepted: PlainEvent[] = [];
+    const tooOld: PlainEvent[] = [];
+    const tooFarAhead: PlainEvent[] = [];
     for (const event of events) {
-      if (!backfill && event.ts < now - this.#limits.maxLatenessMs) outcome.late_rejected++;
-      else if (event.ts > now + this.#limits.maxSkewMs) outcome.future_rejected++;
-      else if (this.#isDuplicate(event, now)) outcome.duplicate++;
-      else {
-        outcome.accepted++;
-        this.#count(event, now);
-      }
+      if (!backfill && event.ts < now - this.#limits.maxLatenessMs) tooOld.push(event);
+      else if (this.isAhead(event, now)) tooFarAhead.push(event);
+      else if (this.countOnce(event, now)) accepted.push(event);
     }
-    return outcome;
+    this.onJudged({ accepted, tooOld, tooFarAhead }, now);
+    return {
+      accepted: accepted.length,
+      duplicate: events.length - accepted.length - tooOld.length - tooFarAhead.length,
+      late_rejected: tooOld.length,
+      future_rejected: tooFarAhead.length,
+    };
+  }
+
+  /** Is the event too far ahead of the clock? */
+  isAhead(event: PlainEvent, now: number): boolean {
+    return event.ts > now + this.#limits.maxSkewMs;
+  }
+
+  /** Counts an event, however old it is; false when its id was counted before. */
+  countOnce(event: PlainEvent, now: number): boolean {
+    if (this.#isDuplicate(event, now)) return false;
+    this.#count(event, now);
+    return true;
   }
 
   /** How long ago an id was counted, ms; undefined when it never was. */
