@@ -12,8 +12,8 @@ export const QUEUED_BYTES_PER_EVENT = 64;
 
 export interface BatchWriterOptions extends Turns {
   readonly log: EventLog;
-  /** Where `quarantine` is kept; undefined when it takes in nothing. */
-  readonly quarantinePort: QuarantinePort | undefined;
+  /** Where `quarantine` is kept. */
+  readonly quarantinePort: QuarantinePort;
   readonly quarantine: Quarantine;
   readonly claims: ClaimWindow;
   readonly health: Health;
@@ -95,7 +95,7 @@ export class BatchWriter {
     const { log, quarantinePort } = this.#options;
     const { events } = interned;
     if (events.count === 0 && claim === undefined) {
-      await quarantinePort!.write(change!);
+      await quarantinePort.write(change!);
       return { record: undefined, position: 0 };
     }
     const record: LogRecord = {

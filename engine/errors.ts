@@ -61,3 +61,14 @@ export class TidemarkError extends Error {
     this.extra = options.extra ?? {};
   }
 }
+
+/** What `read` returns; undefined where it finds damage, which `tell` is told of. */
+export function readable<T>(read: () => T, tell?: (error: TidemarkError) => void): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
+    tell?.(error);
+    return undefined;
+  }
+}

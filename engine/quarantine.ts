@@ -1,4 +1,5 @@
-import { TidemarkError } from "./errors.js";
+import type { QuarantineTotals } from "./api.js";
+import { readable } from "./errors.js";
 import { gatherRows, type Rows } from "./gather.js";
 import type { Admission } from "./hot/admission.js";
 import type { IdWindow } from "./hot/dedupe.js";
@@ -58,14 +59,6 @@ export interface GivenUp {
   readonly events: number;
 }
 
-/** What is held, and what becomes of those that were. */
-export interface QuarantineCounts extends Omit<QuarantineState, "next"> {
-  readonly held: number;
-  readonly bytes: number;
-  /** Values that cannot be read; what was in them is in no other count. */
-  readonly damaged: number;
-}
-
 /**
  * Events that were refused for their time, as they will be once everything under way is written. It decides; whoever asks
  * has the change written, in the order of asking, or drops all that is in memory.
@@ -98,14 +91,14 @@ export class Quarantine {
     this.#state = this.#readState();
   }
 
-  get counts(): QuarantineCounts {
+  get counts(): QuarantineTotals {
     const { next: _, ...counts } = this.#state;
     return { held: this.#events, bytes: this.#bytes, ...counts, damaged: this.#damaged };
   }
 
   /**
-   * Takes in the refused rows of a batch, but for those whose id is `counted` or waits here already, and lets go of what waits here under
-   * the id of an accepted one. Returns what is to be written with the batch; undefined for nothing.
+   * Takes in the refused rows of a batch, but for those whose id is `counted` or waits here already, and lets go of what
+   * waits here under the id of an accepted one. Returns what is to be written with the batch; undefined for nothing.
    */
   judged(
     batch: EventBatch,
@@ -327,13 +320,13 @@ export class Quarantine {
 
   #readState(): QuarantineState {
     const last = [...this.#held.keys()].at(-1) ?? 0;
-    try {
-      const state = this.#port.state();
-      if (state !== undefined && state.next > last) return state;
-      if (state === undefined && last === 0) return NEW;
-    } catch (error) {
-      rethrowUnlessDamaged(error);
-    }
+    let isDamaged = false;
+    const state = readable(
+      () => this.#port.state(),
+      () => (isDamaged = true),
+    );
+    if (state !== undefined && state.next > last) return state;
+    if (state === undefined && !isDamaged && last === 0) return NEW;
     return { ...NEW, next: last + LOST_IDS };
   }
 }
@@ -346,20 +339,6 @@ function heldAs({ reason, receivedAt, ids, events }: QuarantineChunk): Held {
 
 function unreadable(receivedAt: number): Held {
   return { reason: undefined, receivedAt, count: 0, bytes: 0 };
-}
-
-/** Undefined when it is damaged, or missing. */
-function readable(read: () => QuarantineChunk | undefined): QuarantineChunk | undefined {
-  try {
-    return read();
-  } catch (error) {
-    rethrowUnlessDamaged(error);
-    return undefined;
-  }
-}
-
-function rethrowUnlessDamaged(error: unknown): void {
-  if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
 }
 
 function idKey(lo: number, hi: number): string {

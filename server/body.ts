@@ -14,8 +14,8 @@ export interface BodyLimits {
 }
 
 /**
- * The whole body, unpacked, until the lease is released. Throws `payload-too-large` (at once when the declared length says so),
- * `unsupported-media-type`, `invalid-gzip` or `overloaded`, and leaves the rest of the body unread then.
+ * The whole body, unpacked, until the lease is released. Throws `payload-too-large` (at once when the declared length
+ * says so), `unsupported-media-type`, `invalid-gzip` or `overloaded`, and leaves the rest of the body unread then.
  */
 export async function readBody(
   request: IncomingMessage,

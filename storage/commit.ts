@@ -11,10 +11,9 @@ import {
 import type { Sliced } from "../engine/sliced.js";
 import { blockChecksum, encodeAllInSlices, encodeInSlices } from "./block-codec.js";
 import { checkCommit } from "./checks.js";
-import { crc32c } from "./crc32c.js";
 import { rememberedPuts, valuePuts } from "./dictionary-pages.js";
 import type { Environment, Put } from "./environment.js";
-import { bucketKey, HEAD, revisionKey } from "./keys.js";
+import { bucketKey, HEAD, revisionKey, sumOfKeys } from "./keys.js";
 import { CALENDARS_KEY, GENERATION_KEY, META_KEY, readHead, type StoreState } from "./state.js";
 import { encodeHead, encodeMeta, encodeNumber, encodeRevision, encodeTexts } from "./store-codec.js";
 import type { BlockEntry, Counts } from "./store-codec.js";
@@ -82,15 +81,18 @@ export function prepareCommit(
     valuesOf: (dimension) => state.counts.values[dimension] ?? 0,
   });
   const addresses = buckets.map(({ address }) => address);
-  const known = commit.removed.filter((address) => state.index.has(address));
-  const removed = [...new Map(known.map((address) => [addressName(address), address])).values()];
+  const added = distinct(addresses.filter((address) => !state.index.has(address)));
+  const removed = distinct(commit.removed.filter((address) => state.index.has(address)));
   const calendars = [...new Set([...state.calendars, ...addresses.map(({ calendar }) => calendar)])];
   const remembered = rememberedPuts(environment, commit, state.counts);
   const revisions = revisionPuts(environment, commit, state.counts, calendars);
-  const added = newBuckets(state, addresses);
+  const headKeys = (of: readonly BucketAddress[]): number =>
+    sumOfKeys(
+      of.map(({ calendar, grain, startMs }) => bucketKey(calendars.indexOf(calendar), grain, HEAD, startMs)),
+    );
   const counts: Counts = {
     buckets: state.index.size + added.length - removed.length,
-    headKeys: (state.counts.headKeys + sumOfKeys(added, calendars) - sumOfKeys(removed, calendars)) >>> 0,
+    headKeys: (state.counts.headKeys + headKeys(added) - headKeys(removed)) >>> 0,
     values: valueCounts(commit, state.counts),
     rememberedPages: remembered.pages,
     revisions: revisions.kept,
@@ -173,18 +175,8 @@ function revisionPuts(
   return { puts, kept: { first, next } };
 }
 
-function newBuckets(state: StoreState, addresses: readonly BucketAddress[]): BucketAddress[] {
-  const added = addresses.filter((address) => !state.index.has(address));
-  return [...new Map(added.map((address) => [addressName(address), address])).values()];
-}
-
-/** Not modulo 2^32: exact, as long as a commit has fewer than 2^20 buckets. */
-function sumOfKeys(addresses: readonly BucketAddress[], calendars: readonly string[]): number {
-  return addresses.reduce(
-    (sum, { calendar, grain, startMs }) =>
-      sum + crc32c(bucketKey(calendars.indexOf(calendar), grain, HEAD, startMs)),
-    0,
-  );
+function distinct(addresses: readonly BucketAddress[]): BucketAddress[] {
+  return [...new Map(addresses.map((address) => [addressName(address), address])).values()];
 }
 
 function valueCounts({ values }: StoreCommit, counts: Counts): number[] {

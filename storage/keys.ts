@@ -3,6 +3,7 @@
  * the numbers.
  */
 import { GRAINS, type Grain } from "../engine/calendar/grain.js";
+import { crc32c } from "./crc32c.js";
 
 /** In the place of a rollup: the bucket's head. Greater than any rollup. */
 export const HEAD = 0xff;
@@ -49,6 +50,13 @@ export function startOf(key: Uint8Array): number {
 
 export const VALUES = 0x76;
 export const REMEMBERED = 0x72;
+
+/** The sum of the CRC32Cs of keys, modulo 2^32: of the same keys in any order it is the same. */
+export function sumOfKeys(keys: Iterable<Uint8Array>): number {
+  let sum = 0;
+  for (const key of keys) sum = (sum + crc32c(key)) >>> 0;
+  return sum;
+}
 
 /** A page of dictionary values (`VALUES`) or of remembered ids (`REMEMBERED`) of one dimension. */
 export function pageKey(kind: number, dimension: number, page: number): Uint8Array {

@@ -1,9 +1,8 @@
 /** Makes a whole of records that were saved one by one: counts, and stand-ins for what is missing. */
 import type { LogRecord } from "../engine/log.js";
-import { crc32c } from "./crc32c.js";
 import type { Environment, Put } from "./environment.js";
 import { damaged } from "./errors.js";
-import { HEAD, logKey, pageKey, pageOf, positionOf, REMEMBERED, VALUES } from "./keys.js";
+import { HEAD, logKey, pageKey, pageOf, positionOf, REMEMBERED, sumOfKeys, VALUES } from "./keys.js";
 import { LmdbLog } from "./lmdb-log.js";
 import { encodeRecord } from "./log-codec.js";
 import { CALENDARS_KEY, GENERATION_KEY, META_KEY } from "./state.js";
@@ -140,8 +139,7 @@ async function settleBuckets(
   await write(environment, puts);
   await settleCalendars(environment, [...heads, ...others]);
   const keys = [...Array.from(heads, (name) => Buffer.from(name, "latin1")), ...headless];
-  const headKeys = keys.reduce((sum, key) => (sum + crc32c(key)) >>> 0, 0);
-  return { count: keys.length, headKeys, headless: headless.length };
+  return { count: keys.length, headKeys: sumOfKeys(keys), headless: headless.length };
 }
 
 /** Names of calendars that are lost are made up: their buckets belong to nobody then. */

@@ -1,10 +1,9 @@
 import { GRAINS } from "../engine/calendar/grain.js";
 import type { BucketAddress } from "../engine/store.js";
 import { BucketIndex } from "./bucket-index.js";
-import { crc32c } from "./crc32c.js";
 import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
-import { bucketKey, HEAD, headRange, metaKey, startOf } from "./keys.js";
+import { bucketKey, HEAD, headRange, metaKey, startOf, sumOfKeys } from "./keys.js";
 import { decodeHead, decodeMeta, decodeNumber, decodeTexts } from "./store-codec.js";
 import { NO_REVISIONS, type Counts, type HeadRecord, type StoredMetaRecord } from "./store-codec.js";
 
@@ -37,11 +36,9 @@ export function loadState(environment: Environment): StoreState {
   const calendars = names === undefined ? [] : decodeTexts(CALENDARS_KEY, names, "The list of calendars");
   const counts = record?.counts ?? EMPTY_COUNTS;
   const index = new BucketIndex();
-  let headKeys = 0;
-  for (const { key, address } of storedHeads(environment, calendars)) {
-    index.add(address);
-    headKeys = (headKeys + crc32c(key)) >>> 0;
-  }
+  const heads = [...storedHeads(environment, calendars)];
+  for (const { address } of heads) index.add(address);
+  const headKeys = sumOfKeys(heads.map(({ key }) => key));
   if (index.size !== counts.buckets) {
     throw damaged("The store", `has ${index.size} of its ${counts.buckets} buckets`);
   }

@@ -1,4 +1,3 @@
-import { TidemarkError } from "../errors.js";
 import type { Buckets } from "../hot/buckets.js";
 import type { EventLog } from "../log.js";
 import type { BucketAddress, BucketStore, CellBlock } from "../store.js";
@@ -30,17 +29,6 @@ export function createPause(nextTurn: () => Promise<void>): Ground["pause"] {
 /** What is stored of a bucket now, read anew and checked; none where there is no bucket. Throws `storage-damaged`. */
 export function readBucket(store: BucketStore, address: BucketAddress): readonly CellBlock[] {
   return store.head(address) === undefined ? [] : store.check(address);
-}
-
-/** What `read` returns; undefined where it finds damage, which `tell` is told of. */
-export function readable<T>(read: () => T, tell?: (error: TidemarkError) => void): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof TidemarkError) || error.code !== "storage-damaged") throw error;
-    tell?.(error);
-    return undefined;
-  }
 }
 
 /** Have two half-open ranges of time an instant in common? */

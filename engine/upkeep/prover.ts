@@ -1,12 +1,13 @@
 import { HOUR_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
+import { readable } from "../errors.js";
 import { partTiers, partTiersOf, partsOf, type CoarseGrain, type Tier } from "../hot/parts.js";
 import type { Position } from "../log.js";
 import { countRows } from "../hot/seal.js";
 import { mergeByRollup } from "../hot/merge-blocks.js";
 import { UTC_CALENDAR, tierName, type BucketAddress, type CellBlock, type Incomplete } from "../store.js";
 import type { Findings } from "./findings.js";
-import { overlaps, readBucket, readable, type Ground } from "./ground.js";
+import { overlaps, readBucket, type Ground } from "./ground.js";
 import { recomputeQuarters } from "./recompute.js";
 
 /** Events that keep coming for a quarter change it while raw is read; then it is read again. */

@@ -1,5 +1,6 @@
 import { GRAINS, HOUR_MS, QUARTER_MS } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
+import { readable } from "../errors.js";
 import type { Committer } from "../hot/committer.js";
 import { mergeByRollup } from "../hot/merge-blocks.js";
 import { countRows, totalOf } from "../hot/seal.js";
@@ -13,7 +14,7 @@ import {
   type StoredBucket,
 } from "../store.js";
 import { differences } from "./compare.js";
-import { readBucket, readable, type Ground } from "./ground.js";
+import { readBucket, type Ground } from "./ground.js";
 import type { Prover } from "./prover.js";
 import { recomputeQuarters } from "./recompute.js";
 

@@ -1,5 +1,6 @@
 import { HOUR_MS, QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
+import { readable } from "../errors.js";
 import type { Committer } from "../hot/committer.js";
 import type { CoarseGrain } from "../hot/parts.js";
 import type { LogEntry, Position } from "../log.js";
@@ -14,7 +15,7 @@ import {
 } from "../store.js";
 import type { Archive } from "./archive.js";
 import { Findings } from "./findings.js";
-import { readable, type Ground } from "./ground.js";
+import type { Ground } from "./ground.js";
 import type { Retention } from "./policy.js";
 import type { Prover } from "./prover.js";
 

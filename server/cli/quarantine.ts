@@ -1,5 +1,6 @@
 import type { DiscardReport, QuarantineReport, QuarantineSelection, ReplayReport } from "../../engine/api.js";
 import { ConfigError } from "../config.js";
+import { idList } from "../routes/admin-input.js";
 import { EXIT, say, type Command, type CommandArgs } from "./command.js";
 import { ask, STORE_DETAILS, STORE_OPTIONS } from "./upkeep.js";
 
@@ -57,8 +58,9 @@ async function list(args: CommandArgs): Promise<number> {
   return EXIT.ok;
 }
 
-function selectionOf({ ids }: CommandArgs): QuarantineSelection {
-  if (typeof ids !== "string") return {};
-  if (/^\d{1,15}(,\d{1,15})*$/.test(ids)) return { ids: ids.split(",").map(Number) };
+function selectionOf({ ids: text }: CommandArgs): QuarantineSelection {
+  if (typeof text !== "string") return {};
+  const ids = idList(text);
+  if (ids !== undefined) return { ids };
   throw new ConfigError("--ids are whole numbers with commas between.");
 }

@@ -10,6 +10,11 @@ export function wholeNumber(parameters: ReadonlyMap<string, string>, name: strin
   throw new TidemarkError("invalid-query", `${name} must be a whole number.`, { pointer: `/${name}` });
 }
 
+/** `1,2,3`; undefined for anything else. */
+export function idList(text: string): number[] | undefined {
+  return /^\d{1,15}(,\d{1,15})*$/.test(text) ? text.split(",").map(Number) : undefined;
+}
+
 /** Throws `invalid-query` for anything but an object of these members. */
 export function checkMembers(body: unknown, known: Readonly<Record<string, MemberType>>): void {
   if (typeof body !== "object" || body === null || Array.isArray(body)) {

@@ -4,7 +4,7 @@ import { TidemarkError } from "../../engine/errors.js";
 import type { ByteBudget } from "../byte-budget.js";
 import { createJsonReader } from "../json-body.js";
 import { checkParameters } from "../parameters.js";
-import { checkMembers, wholeNumber } from "./admin-input.js";
+import { checkMembers, idList, wholeNumber } from "./admin-input.js";
 
 /** Events that were refused for their time: to be seen, counted after all, or given up. */
 export function addQuarantineRoutes(app: FastifyInstance, engine: Engine, budget: ByteBudget): void {
@@ -33,9 +33,10 @@ export function addQuarantineRoutes(app: FastifyInstance, engine: Engine, budget
   });
 }
 
-/** `1,2,3`; without it, all. */
+/** Without a text, all. */
 function selectionOf(text: string | undefined): QuarantineSelection {
   if (text === undefined) return {};
-  if (/^\d{1,15}(,\d{1,15})*$/.test(text)) return { ids: text.split(",").map(Number) };
+  const ids = idList(text);
+  if (ids !== undefined) return { ids };
   throw new TidemarkError("invalid-query", "ids are whole numbers with commas between.", { pointer: "/ids" });
 }

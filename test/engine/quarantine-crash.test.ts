@@ -15,8 +15,8 @@ import {
   OLD_MS,
   view,
   World,
-  type Sent,
 } from "./quarantine-world.js";
+import type { PlainEvent } from "../support/oracle.js";
 
 /** Passes so many writes of the log on; the next is lost, or arrives, and nobody is ever told. */
 function dyingAfter(writes: number, arrives: boolean): (storage: Storage) => Storage {
@@ -179,7 +179,7 @@ t.test(
         /** Distinct events without an id; ids; and the first body of a key. */
         let anonymous = 0;
         const ids = new Set<number>();
-        const bodies = new Map<number, Sent[]>();
+        const bodies = new Map<number, PlainEvent[]>();
         for (const each of steps) {
           if (each.kind === "send") {
             const now = world.clock.now();

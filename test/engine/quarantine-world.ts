@@ -5,6 +5,7 @@ import type { Storage } from "../../engine/store.js";
 import { createMemoryDisk, openMemory, type MemoryDisk } from "../../storage/memory.js";
 import { Clock, turn } from "../support/clock.js";
 import { Gate } from "../support/gate.js";
+import type { PlainEvent } from "../support/oracle.js";
 
 export const MINUTE_MS = 60_000;
 export const HOUR_MS = 60 * MINUTE_MS;
@@ -14,17 +15,7 @@ export const NOON_MS = Date.parse("2026-03-18T12:00:00Z");
 export const OLD_MS = NOON_MS - 40 * DAY_MS;
 export const AHEAD_MS = NOON_MS + HOUR_MS;
 
-export interface Sent {
-  readonly type: "view" | "created";
-  readonly ts: number;
-  readonly blog: string;
-  readonly author?: string;
-  readonly country?: string;
-  readonly viewer?: string;
-  readonly id?: string;
-}
-
-export function view(ts: number, more: Partial<Sent> = {}): Sent {
+export function view(ts: number, more: Partial<PlainEvent> = {}): PlainEvent {
   return { type: "view", ts, blog: "b", ...more };
 }
 
