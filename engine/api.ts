@@ -161,6 +161,8 @@ export interface EngineStats {
   readonly watermarkMs: number | null;
   readonly hotCells: number;
   readonly hotBuckets: number;
+  /** Events that a restart would fold again, at most. */
+  readonly unsavedEvents: number;
   readonly queuedBytes: number;
   readonly events: Readonly<Record<"accepted" | "duplicate" | "late_accepted", number>>;
   readonly rejected: Readonly<Partial<Record<RejectionCode, number>>>;

@@ -172,6 +172,7 @@ class TidemarkEngine implements Engine {
       watermarkMs: Number.isFinite(watermark.ms) ? watermark.ms : null,
       hotCells: buckets.hotCells,
       hotBuckets: buckets.hotBuckets,
+      unsavedEvents: buckets.unsavedEvents,
       queuedBytes: ingestor.queuedBytes,
       events: this.#tally.events,
       rejected: this.#tally.rejected,

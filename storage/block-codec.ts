@@ -152,6 +152,23 @@ export function blockChecksum(bytes: Uint8Array, what: string): number {
   return reader.bytes.readUInt32LE(bytes.length - 4);
 }
 
+/**
+ * Compares every checksum of a block, and decodes nothing: much faster than `decodeBlock`, and as good against bytes
+ * that have changed since they were encoded. A derived block has no rows to sum up. Throws like `decodeBlock`.
+ */
+export function sumUpBlock(bytes: Uint8Array, what: string): void {
+  const reader = new ByteReader(bytes, what);
+  if (bytes[0] === DERIVED_MAGIC) return void readDerived(reader);
+  const header = readHeader(reader, leastBits);
+  let done = 0;
+  for (let number = 0; number < header.groups; number++) {
+    const { from, to } = groupAt(reader, header, number);
+    if (from !== done || from === to) throw reader.broken();
+    done = to;
+  }
+  if (done !== header.count) throw reader.broken();
+}
+
 /** The first row of every group. */
 function groupStarts({ count, tokenStart, dense }: CellBlock): number[] {
   const starts: number[] = [];

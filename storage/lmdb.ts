@@ -27,7 +27,7 @@ import { syncUp } from "./sync.js";
 const DEFAULT_CACHE_BYTES = 128 * 1024 * 1024;
 
 /**
- * After an unclean stop all values of files up to this size are read, about a second's work; of greater ones only
+ * After an unclean stop all values of files up to this size are read, well under a second; of greater ones only
  * what the store cannot be opened without, so that recovery does not grow with history.
  */
 const FULL_CHECK_BYTES = 256 * 1024 * 1024;
@@ -40,8 +40,8 @@ export interface LmdbOptions extends RoomOptions {
   /**
    * When every record is read and its checksum compared, in a process of its own, before the files are opened here:
    * `auto` (default) after an unclean stop, of files over 256 MiB without cell blocks and segments, which check
-   * themselves when they are read; `always` all of it at every opening; `never`. The structure of the files is
-   * checked at every opening all the same.
+   * themselves when they are read; `always` all of it, cell blocks decoded, at every opening; `never`. The structure
+   * of the files is checked at every opening all the same.
    */
   readonly verify?: "auto" | "always" | "never";
   /** What the log makes one segment of; about a million events by default. */
@@ -103,8 +103,8 @@ async function damageOf(
   verify: LmdbOptions["verify"] = "auto",
 ): Promise<readonly DamagedRecord[]> {
   if (verify === "never" || (verify === "auto" && !isTakenOver)) return [];
-  const withValues = verify === "always" || pages * pageSize <= FULL_CHECK_BYTES;
-  return (await verifyInChild(directory, withValues)).damage;
+  const automatic = pages * pageSize <= FULL_CHECK_BYTES ? "sums" : "records";
+  return (await verifyInChild(directory, verify === "always" ? "values" : automatic)).damage;
 }
 
 interface Opening {

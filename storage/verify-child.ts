@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { TidemarkError } from "../engine/errors.js";
 import { damaged } from "./errors.js";
-import type { Verified } from "./verify.js";
+import type { Depth, Verified } from "./verify.js";
 
 /** Whether this runs from its sources: in development and in tests. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
@@ -14,13 +14,12 @@ const ENTRY = fileURLToPath(new URL(IS_SOURCE ? "verify-main.ts" : "verify-main.
 const MOST_OUTPUT = 2000;
 
 /**
- * Opens the directory in a process of its own and reads all records, or with `withValues` false all but the large
- * ones, which check themselves when they are read. Nobody may have it open in LMDB here.
+ * Opens the directory in a process of its own and reads its records. Nobody may have it open in LMDB here.
  *
  * Rejects with `storage-damaged` when that process dies of it, `storage-failed` when there could be no such process.
  */
-export async function readInChild(directory: string, withValues: boolean): Promise<Verified> {
-  const child = fork(ENTRY, [directory, withValues ? "all" : "records"], {
+export async function readInChild(directory: string, depth: Depth): Promise<Verified> {
+  const child = fork(ENTRY, [directory, depth], {
     ...environmentOf(),
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
@@ -42,8 +41,8 @@ export async function readInChild(directory: string, withValues: boolean): Promi
 }
 
 /** As `readInChild`, and rejects with `storage-damaged` when the store cannot be opened. */
-export async function verifyInChild(directory: string, withValues: boolean): Promise<Verified> {
-  const verified = await readInChild(directory, withValues);
+export async function verifyInChild(directory: string, depth: Depth): Promise<Verified> {
+  const verified = await readInChild(directory, depth);
   if (verified.refusal === undefined) return verified;
   throw new TidemarkError("storage-damaged", verified.refusal, { extra: { damage: verified.damage } });
 }

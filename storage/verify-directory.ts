@@ -21,5 +21,5 @@ export async function verifyDirectory(path: string): Promise<{ structure: Struct
   if (structure === undefined) {
     throw new TidemarkError("invalid-config", `There is no store in ${directory}; give the right directory.`);
   }
-  return { structure, verified: await readInChild(directory, true) };
+  return { structure, verified: await readInChild(directory, "values") };
 }

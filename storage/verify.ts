@@ -35,6 +35,13 @@ export interface Verified {
   readonly refusal: string | undefined;
 }
 
+/**
+ * How much is read. `records`: all but the cell blocks and the segments, which check themselves whenever they are read.
+ * `sums`: those too, their checksums compared and nothing decoded. `values`: cell blocks are decoded as well, which
+ * finds what was wrong before it was written.
+ */
+export type Depth = "records" | "sums" | "values";
+
 const ALL = {};
 
 /** Enough to see what happened; beyond, a restore is due rather than a list. */
@@ -48,11 +55,8 @@ export function isDispensable({ database }: DamagedRecord): boolean {
   return !INDISPENSABLE.has(database);
 }
 
-/**
- * Reads everything, through LMDB: `storage/verify-main.ts` does it in a process of its own. Without `withValues` the
- * cell blocks and the segments are left out, which check themselves whenever they are read.
- */
-export function verifyRecords(environment: Environment, withValues: boolean): Verified {
+/** Reads through LMDB, so deep: `storage/verify-main.ts` does it in a process of its own. */
+export function verifyRecords(environment: Environment, depth: Depth): Verified {
   const verifier = new Verifier(environment);
   const { meta, dictionary, log, revisions, segments, quarantine } = environment;
   try {
@@ -63,10 +67,10 @@ export function verifyRecords(environment: Environment, withValues: boolean): Ve
     verifier.framed("revisions", revisions);
     verifier.framed("quarantine", quarantine);
     // What was set aside was found damaged before.
-    for (const kind of withValues ? [HEADERS, BODIES, GAPS] : [HEADERS, GAPS]) {
+    for (const kind of depth === "records" ? [HEADERS, GAPS] : [HEADERS, BODIES, GAPS]) {
       verifier.framed("segments", segments, keyRange(kind));
     }
-    verifier.buckets(withValues);
+    verifier.buckets(depth);
     // It looks whether records are missing.
     verifier.logHead = new LmdbLog(environment, new WriteQueue(environment)).head;
     return verifier.verified(undefined);
@@ -111,8 +115,8 @@ class Verifier {
     }
   }
 
-  /** Heads, and with `withBlocks` the blocks that they name. */
-  buckets(withBlocks: boolean): void {
+  /** Heads, and the blocks that they name. */
+  buckets(depth: Depth): void {
     const environment = this.#environment;
     const store = new LmdbStore(environment, new WriteQueue(environment), 0);
     const names = environment.get(environment.meta, CALENDARS_KEY);
@@ -120,7 +124,8 @@ class Verifier {
     for (const address of store.addresses()) {
       this.#records++;
       try {
-        if (withBlocks) store.check(address);
+        if (depth === "values") store.check(address);
+        else if (depth === "sums") store.sumUp(address);
         else store.head(address);
       } catch (error) {
         if (!(error instanceof TidemarkError)) throw error;

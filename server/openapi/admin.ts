@@ -82,6 +82,7 @@ function statsReport(): JsonSchema {
     watermark: nullable(instant()),
     hot_cells: whole("In memory, not stored yet."),
     hot_buckets: whole("Quarter-hours in memory."),
+    unsaved_events: whole("That a restart would count again, at most."),
     queued_bytes: whole("Received, not counted yet."),
     events: counts(["accepted", "duplicate", "late_accepted"]),
     rejected: {

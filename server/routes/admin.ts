@@ -65,11 +65,21 @@ function statsReport({
   watermarkMs,
   hotCells: hot_cells,
   hotBuckets: hot_buckets,
+  unsavedEvents: unsaved_events,
   queuedBytes: queued_bytes,
   lastCommitError: last_commit_error,
   lastUpkeepError: last_upkeep_error,
   ...rest
 }: EngineStats): Record<string, unknown> {
   const watermark = utcIsoOrNull(watermarkMs ?? Number.NaN);
-  return { ...rest, watermark, hot_cells, hot_buckets, queued_bytes, last_commit_error, last_upkeep_error };
+  return {
+    ...rest,
+    watermark,
+    hot_cells,
+    hot_buckets,
+    unsaved_events,
+    queued_bytes,
+    last_commit_error,
+    last_upkeep_error,
+  };
 }
