@@ -183,7 +183,7 @@ export interface EngineStats {
   readonly failure: string | null;
   /** Buckets that were found to differ from what they are made of, since the start. */
   readonly mismatches: number;
-  /** The last failure of retention or of a comparison in the background, or null. */
+  /** The last failure of what runs in the background (retention, a comparison, an image of hot cells), or null. */
   readonly lastUpkeepError: string | null;
 }
 

@@ -1,6 +1,7 @@
 import { Subject, exhaustMap, interval, takeUntil } from "rxjs";
 import { Buckets } from "./hot/buckets.js";
 import { Committer } from "./hot/committer.js";
+import { Images } from "./hot/images.js";
 import { Dictionaries } from "./hot/dictionaries.js";
 import { Watermark } from "./hot/watermark.js";
 import { Health, damagedBucket } from "./health.js";
@@ -32,6 +33,7 @@ export class Core {
   readonly buckets: Buckets;
   readonly watermark: Watermark;
   readonly committer: Committer;
+  readonly images: Images;
   readonly ingestor: Ingestor;
   readonly quarantine: QuarantineDesk;
   readonly upkeep: Upkeep;
@@ -49,7 +51,13 @@ export class Core {
     this.watermark = new Watermark(settings.idleAfterMs);
     this.watermark.restore(meta?.watermark ?? 0, scheduler.now());
     const shared = { ...settings, buckets: this.buckets, watermark: this.watermark, health: this.health };
-    this.committer = new Committer({ ...shared, log: storage.log, dedupeFrom });
+    this.committer = new Committer({
+      ...shared,
+      log: storage.log,
+      dedupeFrom,
+      hasImages: storage.images !== undefined,
+    });
+    this.images = new Images({ ...shared, log: storage.log, port: storage.images, dedupeFrom });
     const quarantine = new Quarantine(storage.quarantine, settings, scheduler.now());
     this.ingestor = new Ingestor({
       ...shared,
@@ -119,8 +127,9 @@ export class Core {
   async #recover(meta: StoreMeta | undefined): Promise<void> {
     const { storage, calendars, scheduler, dedupeWindowMs } = this.#settings;
     const claimsSince = scheduler.now() - dedupeWindowMs;
-    const { buckets, ingestor } = this;
-    await recover({ log: storage.log, buckets, ingestor, meta, claimsSince });
+    const { buckets, ingestor, watermark } = this;
+    const image = await this.images.read();
+    await recover({ log: storage.log, buckets, ingestor, watermark, meta, image, claimsSince });
     this.health.damage$.pipe(takeUntil(this.closed$)).subscribe((address) => this.upkeep.heal(address));
     for (const address of storage.damagedBuckets ?? []) this.health.damage$.next(address);
     // A home zone that was not there before gets its days, weeks, months and years from what is stored.

@@ -51,7 +51,7 @@ import { TidemarkError } from "./errors.js";
 import { LiveView } from "./live.js";
 import type { EventBatch } from "./log.js";
 import { resolveOptions, type Settings } from "./options.js";
-import { commits$, live$, upkeep$, type PipelineOptions } from "./pipeline.js";
+import { commits$, images$, live$, upkeep$, type PipelineOptions } from "./pipeline.js";
 import { execute, prepareLive, type Questions } from "./query/index.js";
 import {
   instantOf,
@@ -164,7 +164,7 @@ class TidemarkEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const { buckets, watermark, committer, ingestor, upkeep, health, questions, quarantine } = this.#core;
+    const { buckets, watermark, committer, ingestor, upkeep, health, questions, quarantine, images } = this.#core;
     const { cache } = questions;
     return {
       ready: this.#state === "open" && health.failure === undefined,
@@ -188,7 +188,7 @@ class TidemarkEngine implements Engine {
       lastCommitError: committer.lastError?.message ?? null,
       failure: health.failure?.message ?? null,
       mismatches: upkeep.mismatches,
-      lastUpkeepError: upkeep.lastError?.message ?? null,
+      lastUpkeepError: (upkeep.lastError ?? images.lastError)?.message ?? null,
     };
   }
 
@@ -256,15 +256,17 @@ class TidemarkEngine implements Engine {
   async #close(): Promise<void> {
     this.#state = "closing";
     await this.#renewal?.catch(() => undefined);
-    const { ingestor, committer, upkeep, quarantine } = this.#core;
+    const { ingestor, committer, upkeep, quarantine, images } = this.#core;
     await quarantine.close();
     await ingestor.arrived();
     this.#closed$.next();
     this.#core.close();
     await upkeep.close();
     try {
+      await images.idle();
       await committer.checkpoint();
       await committer.idle();
+      await images.renew();
     } finally {
       await this.#settings.storage.close();
     }
@@ -284,11 +286,13 @@ class TidemarkEngine implements Engine {
     const {
       committer,
       upkeep,
+      images,
       ingestor: { folded$ },
       closed$,
     } = core;
     const { scheduler } = this.#settings;
     commits$(committer, { folded$, closed$, scheduler }).subscribe();
+    images$(images, { folded$, closed$, scheduler }).subscribe();
     upkeep$(upkeep, { closed$, scheduler }).subscribe();
   }
 
@@ -309,9 +313,10 @@ class TidemarkEngine implements Engine {
    * while the new core is made, none.
    */
   async #renew(): Promise<void> {
-    const { ingestor, committer, upkeep } = this.#core;
+    const { ingestor, committer, upkeep, images } = this.#core;
     await ingestor.arrived();
     await committer.idle();
+    await images.idle();
     await upkeep.close();
     if (this.#isClosing()) return;
     await this.#settings.storage.recover();

@@ -15,6 +15,7 @@ import {
 } from "rxjs";
 import type { LiveMessage, LiveOptions } from "./api.js";
 import type { Committer } from "./hot/committer.js";
+import type { Images } from "./hot/images.js";
 import type { Folded } from "./ingest.js";
 import type { LiveView } from "./live.js";
 import type { Upkeep } from "./upkeep/upkeep.js";
@@ -52,6 +53,19 @@ export function commits$(committer: Committer, options: PipelineOptions): Observ
   return merge(sealed$, due$).pipe(
     exhaustMap(() => committer.commitDue()),
     takeUntil(options.closed$),
+  );
+}
+
+/** batches that make a restart too long, ticks after which the image is of no use ── an image of the hot cells */
+export function images$(
+  images: Images,
+  { folded$, closed$, scheduler }: PipelineOptions,
+): Observable<void> {
+  const due$ = folded$.pipe(filter(() => when(() => images.isDue())));
+  const useless$ = interval(TICK_MS, scheduler).pipe(filter(() => when(() => images.isUseless())));
+  return merge(due$, useless$).pipe(
+    exhaustMap(() => images.renew()),
+    takeUntil(closed$),
   );
 }
 

@@ -4,6 +4,7 @@
  * `storage-damaged` rather than give a wrong value.
  */
 import type { Grain } from "./calendar/grain.js";
+import type { ImagePort } from "./image-port.js";
 import type { EventLog, Position } from "./log.js";
 import type { QuarantinePort } from "./quarantine-port.js";
 import type { Sliced } from "./sliced.js";
@@ -177,6 +178,8 @@ export interface Storage {
   readonly store: BucketStore;
   /** Where refused events are kept. */
   readonly quarantine: QuarantinePort;
+  /** Where an image of the hot cells is kept; without one, a restart folds all that is not in the store again. */
+  readonly images?: ImagePort;
   /** Buckets that the check at opening found damaged; they are to be made anew. */
   readonly damagedBuckets?: readonly BucketAddress[];
   /**

@@ -2,10 +2,12 @@
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { TidemarkError } from "../engine/errors.js";
+import type { ImagePort } from "../engine/image-port.js";
 import type { BucketAddress, Storage } from "../engine/store.js";
 import { writeBackup, type BackupManifest, type BackupOptions } from "./backup.js";
 import { DATABASES, Environment, failureOf } from "./environment.js";
 import { closed } from "./errors.js";
+import { ImageFile } from "./image-file.js";
 import { LmdbLog } from "./lmdb-log.js";
 import { LmdbStore } from "./lmdb-store.js";
 import type { SegmentLimits } from "./segment-plan.js";
@@ -130,6 +132,7 @@ class DirectoryStorage implements LmdbStorage {
   readonly log: LogPort;
   readonly store: StorePort;
   readonly quarantine: QuarantineHandle;
+  readonly images: ImagePort;
   readonly damage: readonly DamagedRecord[];
   readonly damagedBuckets: readonly BucketAddress[];
   readonly #opening: Opening;
@@ -147,6 +150,7 @@ class DirectoryStorage implements LmdbStorage {
     this.log = new LogPort(opened.log);
     this.store = new StorePort(opened.store);
     this.quarantine = new QuarantineHandle(opened.quarantine);
+    this.images = new ImageFile(opening.directory);
   }
 
   static async open(opening: Opening): Promise<DirectoryStorage> {

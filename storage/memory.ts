@@ -19,6 +19,7 @@ import { sizeOfBlock } from "./block-cache.js";
 import { BucketIndex } from "./bucket-index.js";
 import { checkBlock, checkCommit } from "./checks.js";
 import { closed, damaged } from "./errors.js";
+import { MemoryImage } from "./memory-image.js";
 import { MemoryLog, type LogDisk } from "./memory-log.js";
 import { MemoryQuarantine, QuarantineDisk } from "./memory-quarantine.js";
 import { SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
@@ -38,6 +39,7 @@ class MemoryDisk implements LogDisk {
   readonly limits: SegmentLimits;
   readonly segmentEnds: Position[] = [];
   readonly quarantine = new QuarantineDisk();
+  image: Uint8Array | undefined;
   first: Position = 1;
   completeFrom = Number.NEGATIVE_INFINITY;
   meta: StoreMeta | undefined;
@@ -61,10 +63,14 @@ export function createMemoryDisk(limits: SegmentLimits = SEGMENT_LIMITS): Memory
   return new MemoryDisk(limits);
 }
 
-/** Opens a disk, a new one by default. Records and blocks are kept as they are given, not copied. */
-export function openMemory(disk: MemoryDisk = createMemoryDisk()): Storage {
-  const session = new Session(disk);
+/**
+ * Opens a disk. Records and blocks are kept as they are given, not copied. Of a new one, which is the default, nobody can
+ * open it again: it holds no image of the hot cells.
+ */
+export function openMemory(disk?: MemoryDisk): Storage {
+  const session = new Session(disk ?? createMemoryDisk());
   return {
+    ...(disk === undefined ? {} : { images: new MemoryImage(session) }),
     log: new MemoryLog(session),
     store: new MemoryStore(session),
     quarantine: new MemoryQuarantine(session),

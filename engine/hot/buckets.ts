@@ -1,5 +1,6 @@
 import { QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
+import type { DeltaImage, HotImage } from "../image-port.js";
 import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
 import { Slices, inSlices, type Turns } from "../sliced.js";
@@ -44,6 +45,8 @@ interface Delta extends QuarterDelta {
 
 /** What a commit is bringing to the store. */
 interface Writing {
+  /** Of the last record that they have. */
+  readonly position: Position;
   readonly deltas: ReadonlyMap<number, Delta>;
   readonly generation: number;
   readonly sealedUntil: Readonly<Record<string, number>>;
@@ -98,8 +101,11 @@ export class Buckets {
   #incomplete: readonly Incomplete[];
   #position: Position;
   #layout = 0;
-  /** Events folded since the start. */
+  /** Events folded since the start, and of those the ones that the last image has. */
   #events = 0;
+  #imaged = 0;
+  /** By quarter: the last record that the image at the start had of it. */
+  readonly #imagedThrough = new Map<number, Position>();
   /** Cells of all deltas but those that the deltas below have more than was counted. */
   #hotCells = 0;
   #grown: Delta[] = [];
@@ -172,9 +178,11 @@ export class Buckets {
 
   /**
    * Is the record's part in this quarter in the store already? Asked during replay. The finest bucket that is kept
-   * for so old a quarter tells: what is older than the quarters' reach is always written together.
+   * for so old a quarter tells: what is older than the quarters' reach is always written together. A record that the
+   * image at the start had counts as stored.
    */
   isStored(quarterMs: number, position: Position): boolean {
+    if (position <= (this.#imagedThrough.get(quarterMs) ?? 0)) return true;
     const utc = this.calendars[0]!;
     for (const grain of NESTED) {
       const startMs = utc.startOf(grain, quarterMs);
@@ -198,7 +206,53 @@ export class Buckets {
     const [writing] = this.#writing?.deltas.values() ?? [];
     const [active] = this.#active.values();
     const before = [writing, active].map((delta) => delta?.eventsBefore ?? this.#events);
-    return this.#events - Math.min(...before);
+    return this.#events - Math.max(this.#imaged, Math.min(...before));
+  }
+
+  /** Events folded since the start. */
+  get events(): number {
+    return this.#events;
+  }
+
+  /** An image is on disk that has the events folded up to then. */
+  imaged(events: number): void {
+    this.#imaged = events;
+  }
+
+  /** Copies of all deltas, as of now or later. Undefined when a commit begins or ends meanwhile. */
+  async deltaImages(slices: Slices): Promise<DeltaImage[] | undefined> {
+    this.#settle();
+    const writing = this.#writing;
+    const deltas = [...(writing?.deltas ?? []), ...this.#active];
+    const images: DeltaImage[] = [];
+    for (const [i, [quarterMs, { table, firstPosition, since, backfill }]] of deltas.entries()) {
+      const through = i < (writing?.deltas.size ?? 0) ? writing!.position : this.#position;
+      images.push({ quarterMs, firstPosition, through, since, backfill, table: table.image() });
+      if (!slices.isOver(table.count)) continue;
+      await slices.pause();
+      this.#settle();
+      if (this.#writing !== writing) return undefined;
+    }
+    return images;
+  }
+
+  /** Begins with the deltas of an image that the store does not have. Before anything is folded. */
+  takeOver({ position, deltas }: HotImage): void {
+    this.#position = position;
+    for (const { quarterMs, firstPosition, through, since, backfill, table } of deltas) {
+      if (this.isStored(quarterMs, firstPosition)) continue;
+      this.#imagedThrough.set(quarterMs, through);
+      const known = this.#active.get(quarterMs);
+      if (known !== undefined) {
+        known.table.addTable(CellTable.ofImage(table));
+        known.backfill ||= backfill;
+        continue;
+      }
+      this.touched.touch(quarterMs);
+      const delta = { table: CellTable.ofImage(table), backfill, firstPosition, eventsBefore: 0, since };
+      this.#active.set(quarterMs, { ...delta, counted: 0, mayHaveGrown: true });
+    }
+    this.#countAnew();
   }
 
   /** Buckets of the tier that begin before this instant are not kept; −Infinity where all are. */
@@ -312,8 +366,8 @@ export class Buckets {
     const incomplete = amendments.incomplete ?? this.#incomplete;
     const generation = this.#store.generation() + 1;
     const amends = request.amendments !== undefined;
-    this.#writing = { deltas, generation, sealedUntil, reach, incomplete, amends };
     const position = this.#position;
+    this.#writing = { position, deltas, generation, sealedUntil, reach, incomplete, amends };
     const meta = {
       schema: this.schema.fingerprint,
       generation,

@@ -1,3 +1,4 @@
+import type { TableImage } from "../image-port.js";
 import type { CellBlock } from "../store.js";
 import { CELL_MASK, CellIndex, MAX_CELLS, slotOf, tagOf } from "./cell-index.js";
 import { grownColumn, grownLength } from "./column.js";
@@ -57,6 +58,37 @@ export class CellTable {
     const table = new CellTable(block.arity);
     table.#borrow(block, withSketches);
     return table;
+  }
+
+  /** The table that an image was made of; it takes the image's columns over. */
+  static ofImage(image: TableImage): CellTable {
+    const table = new CellTable(image.arity);
+    table.count = image.count;
+    table.keys = image.keys;
+    table.rollups = image.rollups;
+    table.views = image.views;
+    table.#anonymous = image.anonymous;
+    table.#created = image.created;
+    table.sketches = SketchPool.ofImage(image.sketches);
+    table.#room = image.count;
+    table.#index = new CellIndex(table.#hashOf, image.count);
+    for (let cell = 0; cell < image.count; cell++) table.#index.add(cell);
+    return table;
+  }
+
+  /** A copy of all columns. */
+  image(): TableImage {
+    const { arity, count } = this;
+    return {
+      arity,
+      count,
+      keys: this.keys.slice(0, count * arity),
+      rollups: this.rollups.slice(0, count),
+      views: this.views.slice(0, count),
+      anonymous: this.#anonymous?.slice(0, count),
+      created: this.#created?.slice(0, count),
+      sketches: this.sketches.image(count),
+    };
   }
 
   /** Views without a viewer. Reading it makes the column, if no cell has any. */

@@ -15,8 +15,8 @@ const LATE_COMMIT_AFTER_MS = 10_000;
  * batch, spends at most a fifth of its time on rewriting buckets. Answers do not wait: they include the deltas.
  */
 const REST_FACTOR = 4;
-/** So many times as long a replay is risked before a commit is made that has not rested. */
-const REPLAY_WHILE_RESTING = 4;
+/** So many times as long a replay is risked before a commit is made that has not rested, or that an image makes needless. */
+const REPLAY_AT_MOST = 4;
 /** However long a commit took: buckets of a source that never pauses are sealed within so much of their time. */
 const MAX_REST_MS = 60_000;
 /** After a failed commit: time for whatever was wrong to pass. */
@@ -31,6 +31,8 @@ export interface CommitterOptions extends Turns {
   readonly allowedLatenessMs: number;
   readonly maxHotCells: number;
   readonly maxReplayEvents: number;
+  /** Do images bound what a restart folds again? */
+  readonly hasImages: boolean;
   /** Oldest record whose ids or claims must be read again after a restart. */
   readonly dedupeFrom: () => Position;
 }
@@ -168,10 +170,10 @@ export class Committer {
     return this.#options.scheduler.now() >= this.#restUntil;
   }
 
-  /** While sealing rests, a longer replay is put up with, but no longer one than this. */
+  /** While sealing rests, or an image is due, a longer replay is put up with, but no longer one than this. */
   #isReplayLong(): boolean {
-    const { buckets, maxReplayEvents } = this.#options;
-    return buckets.unsavedEvents > maxReplayEvents * (this.#hasRested() ? 1 : REPLAY_WHILE_RESTING);
+    const { buckets, maxReplayEvents, hasImages } = this.#options;
+    return buckets.unsavedEvents > maxReplayEvents * (this.#hasRested() && !hasImages ? 1 : REPLAY_AT_MOST);
   }
 
   /** Whole quarters: the seal never stands within one. */

@@ -11,10 +11,14 @@ export class Dictionaries {
   readonly #logged = new Map<number, Uint32Array>();
   /** Per remembered dimension: subjects whose logged value changed since the last commit. */
   #changed = new Map<number, Set<number>>();
+  /** The same of the commit under way. */
+  #written: ReadonlyMap<number, ReadonlySet<number>> = new Map();
+  readonly #maxValues: number;
   /** Per dimension: values that the store has. */
   #stored: number[];
 
   constructor(schema: Schema, store: BucketStore, maxValues: number) {
+    this.#maxValues = maxValues;
     this.#interners = schema.dimensions.map((_, d) => new Interner(maxValues, store.values(d)));
     this.#stored = this.#interners.map((interner) => interner.size);
     for (const d of schema.remembered) {
@@ -72,34 +76,62 @@ export class Dictionaries {
 
   /** What the store does not have yet. Call `written()` once it has, or `notWritten()`. */
   changes(): DictionaryChanges {
+    const unsaved = this.unsaved();
+    const sizes = this.#interners.map((interner) => interner.size);
+    const changed = this.#changed;
+    this.#changed = new Map([...changed.keys()].map((d) => [d, new Set<number>()]));
+    this.#written = changed;
+    return {
+      ...unsaved,
+      written: () => {
+        this.#stored = sizes;
+        this.#written = new Map();
+      },
+      notWritten: () => {
+        for (const [d, set] of changed) for (const subject of set) this.#changed.get(d)!.add(subject);
+        this.#written = new Map();
+      },
+    };
+  }
+
+  /** What the store does not have yet, or not for certain. */
+  unsaved(): Unsaved {
     const values = this.#interners.flatMap((interner, dimension) => {
       const stored = this.#stored[dimension]!;
       if (interner.size === stored) return [];
       return [{ dimension, firstId: stored + FIRST_VALUE_ID, values: interner.valuesFrom(stored) }];
     });
-    const sizes = this.#interners.map((interner) => interner.size);
-    const changed = this.#changed;
-    this.#changed = new Map([...changed.keys()].map((d) => [d, new Set<number>()]));
-    const remembered = [...changed].flatMap(([dimension, set]) => {
-      if (set.size === 0) return [];
-      const subjects = Uint32Array.from(set).sort();
+    const remembered = [...this.#changed].flatMap(([dimension, set]) => {
+      const subjects = Uint32Array.from(new Set([...set, ...(this.#written.get(dimension) ?? [])])).sort();
+      if (subjects.length === 0) return [];
       const all = this.#logged.get(dimension)!;
       return [{ dimension, subjects, ids: subjects.map((subject) => all[subject]!) }];
     });
-    return {
-      values,
-      remembered,
-      written: () => {
-        this.#stored = sizes;
-      },
-      notWritten: () => {
-        for (const [d, set] of changed) for (const subject of set) this.#changed.get(d)!.add(subject);
-      },
-    };
+    return { values, remembered };
+  }
+
+  /** Would every value get the id that it has there? */
+  canTakeOver({ values }: Unsaved): boolean {
+    return values.every(({ dimension, firstId, values: { length } }) => {
+      const { size } = this.#interners[dimension]!;
+      return firstId - FIRST_VALUE_ID <= size && firstId - FIRST_VALUE_ID + length <= this.#maxValues;
+    });
+  }
+
+  /** Learns what another one had not saved, of the same log and at a later record than the store has. */
+  takeOver({ values, remembered }: Unsaved): void {
+    for (const { dimension, firstId, values: all } of values) {
+      this.idsOf(dimension, all.slice(this.sizeOf(dimension) + FIRST_VALUE_ID - firstId));
+    }
+    for (const { dimension, subjects, ids } of remembered) {
+      for (const [i, subject] of subjects.entries()) this.confirm(dimension, subject, ids[i]!);
+    }
   }
 }
 
-export interface DictionaryChanges extends Pick<StoreCommit, "values" | "remembered"> {
+type Unsaved = Pick<StoreCommit, "values" | "remembered">;
+
+export interface DictionaryChanges extends Unsaved {
   written(): void;
   notWritten(): void;
 }

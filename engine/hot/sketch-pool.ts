@@ -1,3 +1,4 @@
+import type { SketchImage } from "../image-port.js";
 import { uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
 import type { CellBlock } from "../store.js";
@@ -48,7 +49,7 @@ export class SketchPool {
   /** The single token, the place of the list or set, or the index into `#dense`; by `#forms`. */
   #refs: Uint32Array;
   #forms: Uint8Array;
-  readonly #blocks: TokenBlocks;
+  #blocks: TokenBlocks;
   readonly #dense: Uint8Array[] = [];
   #parts: SketchParts | undefined;
   /** The block whose rows lent cells are. */
@@ -67,6 +68,26 @@ export class SketchPool {
     pool.#forms.fill(LENT);
     pool.#lent = block;
     return pool;
+  }
+
+  static ofImage({ refs, forms, dense, ...tokens }: SketchImage): SketchPool {
+    const pool = new SketchPool(0);
+    pool.#refs = refs;
+    pool.#forms = forms;
+    pool.#dense.push(...dense);
+    pool.#blocks = TokenBlocks.ofImage(tokens);
+    return pool;
+  }
+
+  /** A copy of the first `count` cells' sketches, none of which is borrowed. */
+  image(count: number): SketchImage {
+    if (this.#parts !== undefined || this.#lent !== undefined) throw new Error("BUG: an image of what is borrowed");
+    return {
+      refs: this.#refs.slice(0, count),
+      forms: this.#forms.slice(0, count),
+      dense: this.#dense.map((registers) => registers.slice()),
+      ...this.#blocks.image(),
+    };
   }
 
   /** Makes room for so many cells, and some more. */

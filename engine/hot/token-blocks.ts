@@ -3,6 +3,7 @@
  * open-addressing sets of more, whose first word counts their tokens. Blocks come in classes that lie close together, so
  * that little of them is empty; blocks that were outgrown are chained up by class and used again.
  */
+import type { SketchImage } from "../image-port.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
 
 /** Up to here tokens lie in a list. */
@@ -51,6 +52,20 @@ export class TokenBlocks {
 
   get sizeBytes(): number {
     return this.#chunks.reduce((sum, { byteLength }) => sum + byteLength, this.#free.byteLength);
+  }
+
+  static ofImage({ chunks, free }: Pick<SketchImage, "chunks" | "free">): TokenBlocks {
+    const blocks = new TokenBlocks();
+    blocks.#chunks.push(...chunks);
+    blocks.#end = chunks.at(-1)?.length ?? CHUNK_WORDS;
+    blocks.#free.set(free);
+    return blocks;
+  }
+
+  image(): Pick<SketchImage, "chunks" | "free"> {
+    const last = this.#chunks.length - 1;
+    const chunks = this.#chunks.map((chunk, i) => chunk.slice(0, i === last ? this.#end : undefined));
+    return { chunks, free: this.#free.slice() };
   }
 
   /** A list of two tokens. */

@@ -27,8 +27,13 @@ export class Watermark {
    * source did meanwhile, and one that lags behind must not be called late for it.
    */
   restore(ms: number, now: number): void {
-    if (ms > 0 && ms > this.#ms) this.#ms = ms;
+    this.reach(ms);
     this.#lastEventAt = now;
+  }
+
+  /** It had come so far; 0 is nothing. */
+  reach(ms: number): void {
+    if (ms > 0 && ms > this.#ms) this.#ms = ms;
   }
 
   /** Moves on with the clock when nothing has come for the idle time; returns the watermark. */

@@ -1,5 +1,6 @@
 import { TidemarkError } from "../../engine/index.js";
 import type { EventLog } from "../../engine/log.js";
+import type { ImagePort } from "../../engine/image-port.js";
 import type { QuarantinePort } from "../../engine/quarantine-port.js";
 import type { BucketStore, Storage } from "../../engine/store.js";
 
@@ -126,6 +127,7 @@ class FaultyStorage implements Storage {
   readonly log: EventLog;
   readonly store: BucketStore;
   readonly quarantine: QuarantinePort;
+  readonly images?: ImagePort;
   readonly #disk: FaultyDisk;
   readonly #inner: Storage;
   readonly #jobs: Job[] = [];
@@ -146,6 +148,11 @@ class FaultyStorage implements Storage {
     });
     this.quarantine = overlaid(inner.quarantine, {
       write: (change) => this.#append(({ quarantine }) => quarantine.write(change)),
+    });
+    if (inner.images === undefined) return;
+    this.images = overlaid(inner.images, {
+      write: (image) => this.#write(({ images }) => images!.write(image)).done,
+      drop: () => this.#write(({ images }) => images!.drop()).done,
     });
   }
 

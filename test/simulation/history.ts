@@ -47,6 +47,8 @@ const ZONES = [
 ];
 const LATENESS_MS = [5 * MINUTE_MS, 0, HOUR_MS];
 const HOT_CELLS = [100_000, 4, 30];
+/** Of small ones an image of the hot cells is made at every other batch. */
+const REPLAY_EVENTS = [1, 500_000, 6];
 /** Comparisons in the background are dear. */
 const RECONCILE_MS = [0, 0, 0, 0, HOUR_MS];
 /** The default, and ladders short enough to be climbed in a short life. */
@@ -107,6 +109,7 @@ class Player {
       reconcileEveryMs: digit(RECONCILE_MS),
       ...digit(RETENTIONS),
       maxQuarantinedEvents: digit(MOST_QUARANTINED),
+      maxReplayEvents: digit(REPLAY_EVENTS),
     };
     return new Player(await World.open(disk, nowMs, options), homeZones);
   }

@@ -9,6 +9,7 @@ import type {
   LogSizes,
   Position,
 } from "../../engine/log.js";
+import type { ImagePort } from "../../engine/image-port.js";
 import type { QuarantineChange, QuarantinePort } from "../../engine/quarantine-port.js";
 import type {
   BucketAddress,
@@ -34,6 +35,8 @@ export class Gate implements Storage {
   readonly store: GatedStore;
   /** Its writes go through the door of the log. */
   readonly quarantine: QuarantinePort;
+  /** Images are written and given up as commits are, but that no one is held for long. */
+  readonly images?: ImagePort;
   readonly #inner: Storage;
 
   constructor(inner: Storage) {
@@ -41,6 +44,7 @@ export class Gate implements Storage {
     this.log = new GatedLog(inner);
     this.store = new GatedStore(inner);
     this.quarantine = gatedQuarantine(inner.quarantine, this.log);
+    if (inner.images !== undefined) this.images = gatedImages(inner.images, this.store);
   }
 
   /** From here on nothing is written any more: the process is dead. */
@@ -164,6 +168,17 @@ function gatedQuarantine(inner: QuarantinePort, door: Door): QuarantinePort {
     names: () => inner.names(),
     read: (name) => inner.read(name),
     write: (change) => door.pass(() => inner.write(change)),
+  };
+}
+
+function gatedImages(inner: ImagePort, door: Door): ImagePort {
+  const pass = async (write: () => Promise<void>): Promise<void> => {
+    await (door.mode === "hold" ? write() : door.pass(write));
+  };
+  return {
+    read: () => inner.read(),
+    write: (image) => pass(() => inner.write(image)),
+    drop: () => pass(() => inner.drop()),
   };
 }
 

@@ -1,0 +1,126 @@
+import type { HotImage, ImagePort } from "../image-port.js";
+import { batchDigest } from "../body-digest.js";
+import type { EventLog, Position } from "../log.js";
+import { Slices, type Turns } from "../sliced.js";
+import type { Buckets } from "./buckets.js";
+import type { Watermark } from "./watermark.js";
+
+export interface ImagesOptions extends Turns {
+  readonly port: ImagePort | undefined;
+  readonly log: EventLog;
+  readonly buckets: Buckets;
+  readonly watermark: Watermark;
+  readonly maxReplayEvents: number;
+  /** Oldest record whose ids or claims must be read again after a restart. */
+  readonly dedupeFrom: () => Position;
+}
+
+/**
+ * Has an image of the hot cells written whenever a restart would have to fold too many events again. It costs a
+ * hundredth of writing them down in buckets, and those need not be written before their time.
+ */
+export class Images {
+  readonly #options: ImagesOptions;
+  #running: Promise<void> | undefined;
+  /** Events folded when the last one was made, written or not. */
+  #madeAt = 0;
+  /** Of the image that there is; 0 for none. */
+  #position: Position = 0;
+  #lastError: Error | undefined;
+
+  constructor(options: ImagesOptions) {
+    this.#options = options;
+  }
+
+  /** The last failure to write one; undefined after a success. */
+  get lastError(): Error | undefined {
+    return this.#lastError;
+  }
+
+  /** Asked after every batch. */
+  isDue(): boolean {
+    const { port, buckets, maxReplayEvents } = this.#options;
+    if (port === undefined) return false;
+    // One that could not be written is not tried again at once.
+    const sinceMade = buckets.events - this.#madeAt;
+    return Math.min(sinceMade, buckets.unsavedEvents) > maxReplayEvents;
+  }
+
+  /** Is there one that a restart would have no use for? */
+  isUseless(): boolean {
+    return this.#position > 0 && this.#options.buckets.savedPosition >= this.#position;
+  }
+
+  /** Writes one, or gives up the one that there is. Never rejects: `lastError`. */
+  async renew(): Promise<void> {
+    this.#running ??= this.#renew().finally(() => (this.#running = undefined));
+    await this.#running;
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  /** The image to begin with, when it is of this very log and says more than the buckets do. */
+  async read(): Promise<HotImage | undefined> {
+    const { port, log, buckets } = this.#options;
+    const image = await port?.read();
+    if (image === undefined) return undefined;
+    const { position, schema } = image;
+    this.#position = position;
+    if (schema !== buckets.schema.fingerprint || position <= buckets.savedPosition || position > log.head)
+      return undefined;
+    if (image.record !== (await this.#recordAt(position)) || !buckets.dictionaries.canTakeOver(image))
+      return undefined;
+    return image;
+  }
+
+  async #renew(): Promise<void> {
+    const { port, buckets } = this.#options;
+    try {
+      if (this.isUseless()) {
+        await port!.drop();
+        this.#position = 0;
+      }
+      if (!this.isDue()) return;
+      const { events } = buckets;
+      const image = await this.#make();
+      if (image === undefined) return;
+      this.#madeAt = events;
+      await port!.write(image);
+      this.#position = image.position;
+      buckets.imaged(events);
+      this.#lastError = undefined;
+    } catch (error) {
+      this.#lastError = error as Error;
+    }
+  }
+
+  /** Undefined when a commit began or ended meanwhile, which moves deltas: the next batch tries again. */
+  async #make(): Promise<HotImage | undefined> {
+    const { buckets, watermark, dedupeFrom } = this.#options;
+    const { position } = buckets;
+    const deltas = await buckets.deltaImages(new Slices(this.#options));
+    if (deltas === undefined) return undefined;
+    const image = {
+      schema: buckets.schema.fingerprint,
+      position,
+      watermark: Number.isFinite(watermark.ms) ? watermark.ms : 0,
+      dedupeFrom: dedupeFrom(),
+      deltas,
+      ...buckets.dictionaries.unsaved(),
+    };
+    const record = await this.#recordAt(position);
+    return record === undefined ? undefined : { ...image, record };
+  }
+
+  async #recordAt(position: Position): Promise<string | undefined> {
+    for await (const entry of this.#options.log.read(position)) {
+      if (entry.position !== position) return undefined;
+      const { receivedAt, events } = entry.record;
+      return `${receivedAt} ${batchDigest(events)}`;
+    }
+    return undefined;
+  }
+}
