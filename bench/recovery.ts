@@ -95,11 +95,7 @@ async function open(path: string, nowMs: number): Promise<void> {
 }
 
 /** Resolves with the writer's last words, once it is dead. */
-async function writeAndKill(
-  path: string,
-  history: number,
-  hot: number,
-): Promise<Written> {
+async function writeAndKill(path: string, history: number, hot: number): Promise<Written> {
   const child = spawn(process.execPath, [SELF, "write", path, String(history), String(hot)], {
     stdio: ["ignore", "pipe", "inherit"],
   });

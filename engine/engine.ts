@@ -164,7 +164,8 @@ class TidemarkEngine implements Engine {
   }
 
   stats(): EngineStats {
-    const { buckets, watermark, committer, ingestor, upkeep, health, questions, quarantine, images } = this.#core;
+    const { buckets, watermark, committer, ingestor, upkeep, health, questions, quarantine, images } =
+      this.#core;
     const { cache } = questions;
     return {
       ready: this.#state === "open" && health.failure === undefined,

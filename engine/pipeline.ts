@@ -57,10 +57,7 @@ export function commits$(committer: Committer, options: PipelineOptions): Observ
 }
 
 /** batches that make a restart too long, ticks after which the image is of no use ── an image of the hot cells */
-export function images$(
-  images: Images,
-  { folded$, closed$, scheduler }: PipelineOptions,
-): Observable<void> {
+export function images$(images: Images, { folded$, closed$, scheduler }: PipelineOptions): Observable<void> {
   const due$ = folded$.pipe(filter(() => when(() => images.isDue())));
   const useless$ = interval(TICK_MS, scheduler).pipe(filter(() => when(() => images.isUseless())));
   return merge(due$, useless$).pipe(

@@ -85,7 +85,7 @@ export const SETTINGS = {
     "MAX_REPLAY_EVENTS",
     "max-replay-events",
     "COUNT",
-    "events that a restart may have to fold again (1000000)",
+    "events that a restart may have to fold again, about (500000)",
     values.count,
   ),
   maxDedupeEntries: setting(

@@ -143,8 +143,9 @@ function writeDelta(writer: ByteWriter, { table, ...delta }: DeltaImage): void {
   writer.varint(delta.firstPosition);
   writer.varint(delta.through);
   writer.f64(delta.since);
-  const flags = [delta.backfill && BACKFILL, anonymous && ANONYMOUS, created && CREATED];
-  writer.u8(flags.reduce<number>((sum, flag) => sum | Number(flag || 0), 0));
+  const backfill = delta.backfill ? BACKFILL : 0;
+  const columns = (anonymous === undefined ? 0 : ANONYMOUS) | (created === undefined ? 0 : CREATED);
+  writer.u8(backfill | columns);
   writer.varint(arity);
   writer.varint(count);
   writer.varint(sketches.free.length);

@@ -18,17 +18,22 @@ const PLENTY = 4;
 export class ImageFile implements ImagePort {
   readonly #directory: string;
   readonly #path: string;
+  /** Under which name an image is written. */
+  readonly #part: string;
 
   constructor(directory: string) {
     this.#directory = directory;
     this.#path = join(directory, FILE);
+    this.#part = `${this.#path}.part`;
   }
 
   async read(): Promise<HotImage | undefined> {
+    await rm(this.#part, { force: true });
     try {
       return decodeImage(await bytesOf(this.#path));
     } catch {
       // Whatever is wrong with it, the log has all of it.
+      await rm(this.#path, { force: true }).catch(() => undefined);
       return undefined;
     }
   }
@@ -39,13 +44,12 @@ export class ImageFile implements ImagePort {
     if (freeBytes(this.#directory) < size * PLENTY) {
       throw new TidemarkError("storage-full", `The disk of ${this.#directory} has no room for an image.`);
     }
-    const part = `${this.#path}.part`;
     try {
-      await writeAll(part, pieces);
-      await rename(part, this.#path);
+      await writeAll(this.#part, pieces);
+      await rename(this.#part, this.#path);
       await syncUp(this.#directory, this.#directory);
     } catch (error) {
-      await rm(part, { force: true });
+      await rm(this.#part, { force: true });
       throw error;
     }
   }

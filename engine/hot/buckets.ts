@@ -16,38 +16,20 @@ import {
   type Revision,
   type StoredBucket,
 } from "../store.js";
-import { CellTable, type TableSize } from "./cell-table.js";
+import { CellTable } from "./cell-table.js";
+import { Deltas, type Delta, type DeltasByQuarter } from "./deltas.js";
 import type { Dictionaries } from "./dictionaries.js";
 import { Touched } from "./touched.js";
 import { reachOfNew, type Reach } from "./reach.js";
-import { sealBuckets, type QuarterDelta } from "./seal.js";
-
-/** From so many on, it takes time to let columns grow. */
-const MANY_CELLS = 1024;
+import { sealBuckets } from "./seal.js";
 
 /** Grains whose heads tell what is stored, finest first; each bucket lies inside one of the next. */
 const NESTED = ["quarter", "hour", "day", "month", "year"] as const;
 
-/** Events of one quarter-hour that the store does not have yet. */
-interface Delta extends QuarterDelta {
-  readonly table: CellTable;
-  backfill: boolean;
-  /** The first record that went into it. */
-  readonly firstPosition: Position;
-  /** Events folded before that record, since the start. */
-  readonly eventsBefore: number;
-  /** When that was, ms. */
-  readonly since: number;
-  /** Cells as of the last count, and whether there may be more. */
-  counted: number;
-  mayHaveGrown: boolean;
-}
-
 /** What a commit is bringing to the store. */
 interface Writing {
-  /** Of the last record that they have. */
+  /** Of the last record that its deltas have. */
   readonly position: Position;
-  readonly deltas: ReadonlyMap<number, Delta>;
   readonly generation: number;
   readonly sealedUntil: Readonly<Record<string, number>>;
   readonly reach: Reach;
@@ -93,8 +75,7 @@ export class Buckets {
   /** Into which quarters commits wrote, and when. */
   readonly #written = new Touched();
   readonly #store: BucketStore;
-  /** In order of their first record. */
-  #active = new Map<number, Delta>();
+  readonly #deltas: Deltas;
   #writing: Writing | undefined;
   #sealedUntil: Readonly<Record<string, number>>;
   #reach: Reach;
@@ -106,15 +87,13 @@ export class Buckets {
   #imaged = 0;
   /** By quarter: the last record that the image at the start had of it. */
   readonly #imagedThrough = new Map<number, Position>();
-  /** Cells of all deltas but those that the deltas below have more than was counted. */
-  #hotCells = 0;
-  #grown: Delta[] = [];
 
   constructor(schema: Schema, calendars: readonly Zone[], store: BucketStore, dictionaries: Dictionaries) {
     this.schema = schema;
     this.calendars = calendars;
     this.#store = store;
     this.dictionaries = dictionaries;
+    this.#deltas = new Deltas(schema.maxArity);
     const meta = store.meta();
     this.#sealedUntil = meta?.sealedUntil ?? {};
     this.#reach = meta?.reach ?? {};
@@ -147,27 +126,8 @@ export class Buckets {
   /** The delta of a quarter, for events of the record at `position`. */
   tableOf(quarterMs: number, position: Position, now: number, backfill: boolean): CellTable {
     this.touched.touch(quarterMs);
-    const known = this.#active.get(quarterMs);
-    if (known !== undefined) {
-      known.backfill ||= backfill;
-      if (!known.mayHaveGrown) this.#grown.push(known);
-      known.mayHaveGrown = true;
-      return known.table;
-    }
-    const table = new CellTable(this.schema.maxArity, this.#expectedSize(quarterMs));
-    const eventsBefore = this.#events;
-    const delta = { table, backfill, firstPosition: position, eventsBefore, since: now };
-    const uncounted = { ...delta, counted: 0, mayHaveGrown: true };
-    this.#active.set(quarterMs, uncounted);
-    this.#grown.push(uncounted);
-    return table;
-  }
-
-  /** A quarter that begins where another one with many cells ends will have as many: then nothing has to grow. */
-  #expectedSize(quarterMs: number): TableSize | undefined {
-    const before = quarterMs - QUARTER_MS;
-    const { table } = this.#active.get(before) ?? this.#writing?.deltas.get(before) ?? {};
-    return table === undefined || table.count < MANY_CELLS ? undefined : table.size;
+    const origin = { firstPosition: position, eventsBefore: this.#events, since: now };
+    return this.#deltas.tableOf(quarterMs, backfill, origin);
   }
 
   /** The record at `position`, of so many events, is folded. */
@@ -196,17 +156,14 @@ export class Buckets {
   /** Every folded record up to this one that touches the quarter is in the store, as far as memory knows. */
   storedThrough(quarterMs: number): Position {
     this.#settle();
-    const delta = this.#writing?.deltas.get(quarterMs) ?? this.#active.get(quarterMs);
+    const delta = this.#deltas.oldestOf(quarterMs);
     return delta === undefined ? this.#position : delta.firstPosition - 1;
   }
 
   /** Events that a restart would have to fold again, at most. */
   get unsavedEvents(): number {
     this.#settle();
-    const [writing] = this.#writing?.deltas.values() ?? [];
-    const [active] = this.#active.values();
-    const before = [writing, active].map((delta) => delta?.eventsBefore ?? this.#events);
-    return this.#events - Math.max(this.#imaged, Math.min(...before));
+    return this.#events - Math.max(this.#imaged, this.#deltas.eventsBefore ?? this.#events);
   }
 
   /** Events folded since the start. */
@@ -223,10 +180,11 @@ export class Buckets {
   async deltaImages(slices: Slices): Promise<DeltaImage[] | undefined> {
     this.#settle();
     const writing = this.#writing;
-    const deltas = [...(writing?.deltas ?? []), ...this.#active];
     const images: DeltaImage[] = [];
+    const isWritten = this.#deltas.writing.size;
+    const deltas = [...this.#deltas.writing, ...this.#deltas.active];
     for (const [i, [quarterMs, { table, firstPosition, since, backfill }]] of deltas.entries()) {
-      const through = i < (writing?.deltas.size ?? 0) ? writing!.position : this.#position;
+      const through = i < isWritten ? writing!.position : this.#position;
       images.push({ quarterMs, firstPosition, through, since, backfill, table: table.image() });
       if (!slices.isOver(table.count)) continue;
       await slices.pause();
@@ -242,17 +200,10 @@ export class Buckets {
     for (const { quarterMs, firstPosition, through, since, backfill, table } of deltas) {
       if (this.isStored(quarterMs, firstPosition)) continue;
       this.#imagedThrough.set(quarterMs, through);
-      const known = this.#active.get(quarterMs);
-      if (known !== undefined) {
-        known.table.addTable(CellTable.ofImage(table));
-        known.backfill ||= backfill;
-        continue;
-      }
       this.touched.touch(quarterMs);
       const delta = { table: CellTable.ofImage(table), backfill, firstPosition, eventsBefore: 0, since };
-      this.#active.set(quarterMs, { ...delta, counted: 0, mayHaveGrown: true });
+      this.#deltas.add(quarterMs, delta);
     }
-    this.#countAnew();
   }
 
   /** Buckets of the tier that begin before this instant are not kept; −Infinity where all are. */
@@ -305,54 +256,23 @@ export class Buckets {
   }
 
   /** The cells that the store does not have, for quarters that begin in `[fromMs, toMs)`. */
-  *deltas(fromMs: number, toMs: number): Generator<readonly [quarterMs: number, table: CellTable]> {
+  deltas(fromMs: number, toMs: number): Generator<readonly [quarterMs: number, table: CellTable]> {
     this.#settle();
-    for (const deltas of [this.#writing?.deltas, this.#active]) {
-      if (deltas === undefined) continue;
-      if ((toMs - fromMs) / QUARTER_MS < deltas.size) {
-        for (
-          let quarter = Math.ceil(fromMs / QUARTER_MS) * QUARTER_MS;
-          quarter < toMs;
-          quarter += QUARTER_MS
-        ) {
-          const delta = deltas.get(quarter);
-          if (delta !== undefined) yield [quarter, delta.table];
-        }
-      } else {
-        for (const [quarter, { table }] of deltas)
-          if (quarter >= fromMs && quarter < toMs) yield [quarter, table];
-      }
-    }
+    return this.#deltas.within(fromMs, toMs);
   }
 
   get hotBuckets(): number {
-    return this.#active.size + (this.#writing?.deltas.size ?? 0);
+    return this.#deltas.size;
   }
 
   get hotCells(): number {
     this.#settle();
-    for (const delta of this.#grown) {
-      this.#hotCells += delta.table.count - delta.counted;
-      delta.counted = delta.table.count;
-      delta.mayHaveGrown = false;
-    }
-    this.#grown = [];
-    return this.#hotCells;
-  }
-
-  /** After deltas went, or were put together. */
-  #countAnew(): void {
-    this.#hotCells = 0;
-    this.#grown = [...this.#active.values(), ...(this.#writing?.deltas.values() ?? [])];
-    for (const delta of this.#grown) {
-      delta.counted = 0;
-      delta.mayHaveGrown = true;
-    }
+    return this.#deltas.cells;
   }
 
   /** Is there a delta in memory, not on its way to the store, that meets the condition? */
   hasDelta(condition: (quarterMs: number, since: number) => boolean): boolean {
-    for (const [quarterMs, { since }] of this.#active) if (condition(quarterMs, since)) return true;
+    for (const [quarterMs, { since }] of this.#deltas.active) if (condition(quarterMs, since)) return true;
     return false;
   }
 
@@ -367,7 +287,7 @@ export class Buckets {
     const generation = this.#store.generation() + 1;
     const amends = request.amendments !== undefined;
     const position = this.#position;
-    this.#writing = { position, deltas, generation, sealedUntil, reach, incomplete, amends };
+    this.#writing = { position, generation, sealedUntil, reach, incomplete, amends };
     const meta = {
       schema: this.schema.fingerprint,
       generation,
@@ -388,7 +308,8 @@ export class Buckets {
       this.#settle();
     } catch (error) {
       changes.notWritten();
-      this.#giveBack(deltas);
+      this.#writing = undefined;
+      this.#deltas.giveBack();
       throw error;
     }
   }
@@ -401,56 +322,33 @@ export class Buckets {
     const writing = this.#writing;
     if (writing === undefined || this.#store.generation() < writing.generation) return;
     this.#writing = undefined;
-    this.#countAnew();
+    for (const quarterMs of this.#deltas.writing.keys()) this.#written.touch(quarterMs);
+    this.#deltas.written();
     if (!isSame(this.#sealedUntil, writing.sealedUntil) || !isSame(this.#reach, writing.reach))
       this.#layout++;
     this.#sealedUntil = writing.sealedUntil;
     this.#reach = writing.reach;
     this.#incomplete = writing.incomplete;
-    for (const quarterMs of writing.deltas.keys()) this.#written.touch(quarterMs);
     if (!writing.amends) return;
     this.touched.touchAll();
     this.#written.touchAll();
   }
 
   /** Quarters older than their reach are taken all or none: their place in the log is kept by coarser buckets. */
-  #take(request: CommitRequest, reach: Reach): Map<number, Delta> {
+  #take(request: CommitRequest, reach: Reach): DeltasByQuarter {
     const oldest = reach[tierName(UTC_CALENDAR, "quarter")] ?? Number.NEGATIVE_INFINITY;
     const isDue = (quarterMs: number, { since }: Delta): boolean =>
       request.include(quarterMs, since) || quarterMs + QUARTER_MS <= request.sealUntil;
-    const takesOld = [...this.#active].some(
+    const takesOld = [...this.#deltas.active].some(
       ([quarterMs, delta]) => quarterMs < oldest && isDue(quarterMs, delta),
     );
-    const taken = new Map<number, Delta>();
-    for (const [quarterMs, delta] of this.#active) {
-      if (
-        quarterMs < oldest ? takesOld || request.amendments?.reach !== undefined : isDue(quarterMs, delta)
-      ) {
-        taken.set(quarterMs, delta);
-      }
-    }
-    for (const quarterMs of taken.keys()) this.#active.delete(quarterMs);
-    return taken;
-  }
-
-  /** The older ones first, as before. */
-  #giveBack(deltas: ReadonlyMap<number, Delta>): void {
-    this.#writing = undefined;
-    const active = new Map(deltas);
-    for (const [quarterMs, newer] of this.#active) {
-      const older = active.get(quarterMs);
-      if (older === undefined) active.set(quarterMs, newer);
-      else {
-        older.table.addTable(newer.table);
-        older.backfill ||= newer.backfill;
-      }
-    }
-    this.#active = active;
-    this.#countAnew();
+    return this.#deltas.take((quarterMs, delta) =>
+      quarterMs < oldest ? takesOld || request.amendments?.reach !== undefined : isDue(quarterMs, delta),
+    );
   }
 
   async #prepare(
-    deltas: ReadonlyMap<number, Delta>,
+    deltas: DeltasByQuarter,
     position: Position,
     { sealUntil, now, amendments, turns }: CommitRequest,
     reach: Reach,
@@ -499,7 +397,7 @@ export class Buckets {
   /** Replay may begin after this record: all deltas that stay in memory began later. */
   #replayFrom(position: Position): Position {
     let from = position;
-    for (const { firstPosition } of this.#active.values()) from = Math.min(from, firstPosition - 1);
+    for (const { firstPosition } of this.#deltas.active.values()) from = Math.min(from, firstPosition - 1);
     return from;
   }
 }

@@ -120,8 +120,8 @@ export class Dictionaries {
 
   /** Learns what another one had not saved, of the same log and at a later record than the store has. */
   takeOver({ values, remembered }: Unsaved): void {
-    for (const { dimension, firstId, values: all } of values) {
-      this.idsOf(dimension, all.slice(this.sizeOf(dimension) + FIRST_VALUE_ID - firstId));
+    for (const { dimension, values: all } of values) {
+      this.idsOf(dimension, all);
     }
     for (const { dimension, subjects, ids } of remembered) {
       for (const [i, subject] of subjects.entries()) this.confirm(dimension, subject, ids[i]!);

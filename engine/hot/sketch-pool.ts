@@ -81,7 +81,8 @@ export class SketchPool {
 
   /** A copy of the first `count` cells' sketches, none of which is borrowed. */
   image(count: number): SketchImage {
-    if (this.#parts !== undefined || this.#lent !== undefined) throw new Error("BUG: an image of what is borrowed");
+    if (this.#parts !== undefined || this.#lent !== undefined)
+      throw new Error("BUG: an image of what is borrowed");
     return {
       refs: this.#refs.slice(0, count),
       forms: this.#forms.slice(0, count),

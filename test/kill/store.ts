@@ -9,8 +9,14 @@ const MAX_BACKUP_KILL_AFTER_MS = 700;
 /** Acknowledged batches that are sent again all the same. */
 const RESENT = 4;
 
-/** Frequent seals and commits, so that kills fall among them. */
-const SETTINGS = { ALLOWED_LATENESS: "0s", IDLE_AFTER: "0s", MAX_HOT_CELLS: "500", MAX_LATENESS: "30d" };
+/** Frequent seals, commits and images of hot cells, so that kills fall among them. */
+const SETTINGS = {
+  ALLOWED_LATENESS: "0s",
+  IDLE_AFTER: "0s",
+  MAX_HOT_CELLS: "500",
+  MAX_LATENESS: "30d",
+  MAX_REPLAY_EVENTS: "40",
+};
 
 export interface StoreOptions {
   readonly t: Test;

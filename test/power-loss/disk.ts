@@ -171,6 +171,8 @@ function keptParts(at: number, length: number, kept: readonly boolean[]): (reado
 export class TracedDisk {
   readonly #steps: readonly Step[];
   readonly #files = new Map<string, TracedFile>();
+  /** By new name: files that were renamed, while no directory was synced since. */
+  readonly #renamed = new Map<string, TracedFile>();
   /** Descriptor → name, of files and of directories. */
   readonly #names = new Map<number, string>();
   #position = 0;
@@ -186,8 +188,10 @@ export class TracedDisk {
 
   /** The file after a power loss; undefined when not even its name is certain. */
   image(name: string, loss: Loss, random: () => number): Buffer | undefined {
-    const file = this.#files.get(name);
-    if (file === undefined || (!file.isNamed && loss === "none")) return undefined;
+    const renamed = this.#renamed.get(name);
+    const hasNewName = renamed !== undefined && (loss === "all" || (loss !== "none" && random() < 0.5));
+    const file = hasNewName ? renamed : this.#files.get(name);
+    if (file === undefined || (!file.isNamed && !hasNewName && loss === "none")) return undefined;
     return file.image((sectors) => {
       if (loss === "half") return random() < 0.5;
       if (loss === "torn") return Array.from({ length: sectors }, () => random() < 0.5);
@@ -206,7 +210,12 @@ export class TracedDisk {
       target?.synced(at, type === "E");
       if (type === "E") this.#nameAll(name!);
     } else if (type === "X" && !name!.endsWith("lock.mdb")) throw new Error(`${name} is mapped for writing`);
-    else if (type === "R") throw new Error(`${data.toString()} was renamed: this disk does not know how`);
+    else if (type === "R") this.#rename(...(data.toString().split("\0") as [string, string]));
+  }
+
+  #rename(from: string, to: string): void {
+    this.#renamed.set(to, this.#files.get(from)!);
+    this.#files.delete(from);
   }
 
   #open(descriptor: number, name: string, isCut: boolean, seq: number): void {
@@ -218,6 +227,11 @@ export class TracedDisk {
 
   /** A synced directory holds the names in it for certain. */
   #nameAll(directory: string): void {
+    for (const [name, file] of this.#renamed) {
+      if (!name.startsWith(`${directory}/`)) continue;
+      this.#files.set(name, file);
+      this.#renamed.delete(name);
+    }
     for (const [name, file] of this.#files) {
       if (name.startsWith(`${directory}/`)) file.isNamed = true;
     }

@@ -282,9 +282,12 @@ void *mmap64(void *address, size_t length, int protection, int flags, int fd, of
 int rename(const char *from, const char *to) {
   REAL(int, "rename", const char *, const char *);
   int result = real(from, to);
-  if (result == 0 && trace >= 0 && strncmp(to, root, root_length) == 0) {
+  if (result == 0 && trace >= 0 && strncmp(to, root, root_length) == 0 && strncmp(from, root, root_length) == 0) {
+    char names[2 * sizeof root];
+    size_t length = snprintf(names, sizeof names, "%s%c%s", from + root_length, 0, to + root_length);
+    if (length >= sizeof names) abort();
     pthread_mutex_lock(&lock);
-    append('R', 0, 0, 0, to + root_length, strlen(to) - root_length);
+    append('R', 0, 0, 0, names, length);
     pthread_mutex_unlock(&lock);
   }
   return result;

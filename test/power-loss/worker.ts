@@ -57,9 +57,11 @@ async function work({ trace, scratch, mode, jobs }: Assignment): Promise<void> {
     report({ number: job.number });
     disk.advance(job.step);
     for (; position < job.step; position++) readMark(marks, steps[position]!);
-    const image = disk.image(`${marks.store}/data.mdb`, job.loss, mulberry32(job.seed));
+    const random = mulberry32(job.seed);
+    const image = disk.image(`${marks.store}/data.mdb`, job.loss, random);
+    const hot = disk.image(`${marks.store}/tidemark.image`, job.loss, random);
     const check = mode === "engine" ? checkEngine : checkRaw;
-    const error = await check({ image, scratch, marks, mode, seed: job.seed }).catch((e: unknown) =>
+    const error = await check({ image, hot, scratch, marks, mode, seed: job.seed }).catch((e: unknown) =>
       textOf(e),
     );
     report({ number: job.number, error: error ?? "" });
@@ -72,17 +74,20 @@ export function readMark(marks: Marks, { type, data }: Step): void {
 
 interface Case {
   readonly image: Buffer | undefined;
+  /** The image of the hot cells. */
+  readonly hot: Buffer | undefined;
   readonly scratch: string;
   readonly marks: Marks;
   readonly mode: string;
   readonly seed: number;
 }
 
-async function checkEngine({ image, scratch, marks, seed }: Case): Promise<void> {
+async function checkEngine({ image, hot, scratch, marks, seed }: Case): Promise<void> {
   const path = `${scratch}/image`;
   rmSync(path, { recursive: true, force: true });
   mkdirSync(path, { mode: 0o700 });
   if (image !== undefined) writeFileSync(`${path}/data.mdb`, image);
+  if (hot !== undefined) writeFileSync(`${path}/tidemark.image`, hot);
   const storage = await openLmdb(path, { cacheBytes: 1 << 20 }).catch((error: unknown) => {
     // Power that goes while the first pages of a new store are written: refused, but nothing was ever in it.
     if (marks.sent.size > 0 || (error as TidemarkError).code !== "storage-damaged") throw error;

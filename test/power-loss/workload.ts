@@ -18,6 +18,7 @@ export const OPTIONS: WorldOptions = {
   dedupeWindowMs: 20 * HOUR_MS,
   allowedLatenessMs: MINUTE_MS,
   maxHotCells: 400,
+  maxReplayEvents: 15,
   retention: { raw: 8 * DAY_MS, quarter: 10 * DAY_MS, hour: 20 * DAY_MS, day: 100 * DAY_MS },
 };
 
