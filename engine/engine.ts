@@ -265,8 +265,7 @@ class TidemarkEngine implements Engine {
     await upkeep.close();
     try {
       await images.idle();
-      await committer.checkpoint();
-      await committer.idle();
+      await committer.close();
       await images.renew();
     } finally {
       await this.#settings.storage.close();

@@ -71,8 +71,12 @@ export function encodeBlocks(blocks: readonly CellBlock[]): Uint8Array[] {
   return atOnce(encodeAllInSlices(blocks));
 }
 
-export function* encodeAllInSlices(blocks: readonly CellBlock[]): Sliced<Uint8Array[]> {
-  const sources = yield* findSources(blocks);
+/** `derives`: whether a block may be told as the sum of another one. */
+export function* encodeAllInSlices(
+  blocks: readonly CellBlock[],
+  derives: boolean = true,
+): Sliced<Uint8Array[]> {
+  const sources = derives ? yield* findSources(blocks) : [];
   const encoded = new Map<CellBlock, Uint8Array>();
   for (const [i, block] of blocks.entries()) {
     if (sources[i] === undefined) encoded.set(block, yield* encodeInSlices(block));

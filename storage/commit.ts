@@ -1,37 +1,17 @@
 /** A commit as the writes of one transaction, all of it worked out before the first is made. */
-import type { Grain } from "../engine/calendar/grain.js";
 import { MAX_ROLLUPS } from "../engine/limits.js";
-import {
-  addressName,
-  type BucketAddress,
-  type BucketHead,
-  type CellBlock,
-  type StoreCommit,
-} from "../engine/store.js";
-import type { Sliced } from "../engine/sliced.js";
-import { blockChecksum, encodeAllInSlices, encodeInSlices } from "./block-codec.js";
+import { addressName, type BucketAddress, type StoreCommit } from "../engine/store.js";
+import type { EncodedBucket } from "./block-encoder.js";
 import { checkCommit } from "./checks.js";
 import { rememberedPuts, valuePuts } from "./dictionary-pages.js";
 import type { Environment, Put } from "./environment.js";
 import { bucketKey, HEAD, revisionKey, sumOfKeys } from "./keys.js";
 import { CALENDARS_KEY, GENERATION_KEY, META_KEY, readHead, type StoreState } from "./state.js";
 import { encodeHead, encodeMeta, encodeNumber, encodeRevision, encodeTexts } from "./store-codec.js";
-import type { BlockEntry, Counts } from "./store-codec.js";
+import type { Counts } from "./store-codec.js";
 
 /** Revisions kept; about 60 bytes each. Who follows them asks more often than 100,000 buckets change. */
 export const MAX_REVISIONS = 100_000;
-
-/**
- * Grains whose coarse rollups are told as sums of finer ones: most cells are theirs, and few of them are read. Of a day
- * and more, rankings are read whole, for which that would cost ten times as much.
- */
-const FINE_GRAINS: ReadonlySet<Grain> = new Set(["quarter", "hour"]);
-
-export interface EncodedBucket {
-  readonly address: BucketAddress;
-  readonly head: BucketHead;
-  readonly blocks: readonly { readonly entry: BlockEntry; readonly bytes: Uint8Array }[];
-}
 
 /** What becomes of a `StoreState` once a commit is visible. */
 export interface StagedCommit {
@@ -40,32 +20,6 @@ export interface StagedCommit {
   readonly counts: Counts;
   readonly buckets: readonly BucketAddress[];
   readonly removed: readonly BucketAddress[];
-}
-
-/** Encodes the blocks, the long part. */
-export function* encodeBuckets(buckets: StoreCommit["buckets"]): Sliced<EncodedBucket[]> {
-  const encoded: EncodedBucket[] = [];
-  for (const { address, head, blocks } of buckets) {
-    const filled = blocks.filter((block) => block.count > 0);
-    const all = yield* encodeBlocksOf(address, filled);
-    encoded.push({
-      address,
-      head,
-      blocks: filled.map(({ rollup, count }, i) => {
-        const bytes = all[i]!;
-        const checksum = blockChecksum(bytes, "A new block");
-        return { entry: { rollup, rows: count, sizeBytes: bytes.length, checksum }, bytes };
-      }),
-    });
-  }
-  return encoded;
-}
-
-function* encodeBlocksOf({ grain }: BucketAddress, blocks: readonly CellBlock[]): Sliced<Uint8Array[]> {
-  if (FINE_GRAINS.has(grain)) return yield* encodeAllInSlices(blocks);
-  const all: Uint8Array[] = [];
-  for (const block of blocks) all.push(yield* encodeInSlices(block));
-  return all;
 }
 
 /** Throws a BUG when the commit does not follow on `state`, and `storage-damaged` when what it changes is. */

@@ -1,13 +1,14 @@
 import type { Grain } from "../engine/calendar/grain.js";
 import { TidemarkError } from "../engine/errors.js";
 import { projectBlock } from "../engine/hot/merge-blocks.js";
-import { Slices, atOnce, inSlices, type Sliced } from "../engine/sliced.js";
+import { atOnce, type Sliced } from "../engine/sliced.js";
 import { tierName, type BucketAddress, type BucketHead } from "../engine/store.js";
 import type { BucketStore, CellBlock, Revision, StoreCommit, StoreMeta, TierSize } from "../engine/store.js";
 import { BlockCache, CachedBucket, type Opened } from "./block-cache.js";
 import { blockChecksum, decodeInSlices, sumUpBlock, type SourceOf } from "./block-codec.js";
 import { derivedFrom, isDerived } from "./block-derived.js";
-import { encodeBuckets, prepareCommit, type EncodedBucket, type StagedCommit } from "./commit.js";
+import { BlockEncoder, type EncodedBucket } from "./block-encoder.js";
+import { prepareCommit, type StagedCommit } from "./commit.js";
 import { readRemembered, readValues } from "./dictionary-pages.js";
 import type { Environment } from "./environment.js";
 import { damaged } from "./errors.js";
@@ -15,7 +16,7 @@ import { bucketKey, revisionKey } from "./keys.js";
 import { OpenBlock } from "./open-block.js";
 import { describe, loadState, readGeneration, readHead, readMeta, type StoreState } from "./state.js";
 import { decodeRevision, type BlockEntry, type HeadRecord } from "./store-codec.js";
-import { TURNS, type WriteQueue } from "./write-queue.js";
+import type { WriteQueue } from "./write-queue.js";
 
 /** From so many rows on, one group is read to find one key, instead of the whole block. */
 const ONE_ROW_FROM = 1024;
@@ -38,6 +39,7 @@ export class LmdbStore implements BucketStore {
   readonly #environment: Environment;
   readonly #queue: WriteQueue;
   readonly #cache: BlockCache;
+  readonly #encoder = new BlockEncoder();
   #state: StoreState;
   /** The commit that a read may see next. */
   #staged: StagedCommit | undefined;
@@ -169,13 +171,14 @@ export class LmdbStore implements BucketStore {
     return done;
   }
 
-  /** Resolves when no commit is under way. */
-  idle(): Promise<void> {
-    return this.#lastCommit;
+  /** Takes no more commits, and resolves when none is under way. */
+  async close(): Promise<void> {
+    await this.#lastCommit;
+    await this.#encoder.close();
   }
 
   async #commit(commit: StoreCommit): Promise<void> {
-    const buckets = await inSlices(encodeBuckets(commit.buckets), new Slices(TURNS));
+    const buckets = await this.#encoder.encode(commit.buckets);
     await this.#queue.add(() => {
       const { puts, staged } = prepareCommit(this.#environment, this.#current(), commit, buckets);
       this.#staged = staged;

@@ -207,7 +207,7 @@ class DirectoryStorage implements LmdbStorage {
 
   async #shut(): Promise<void> {
     const { store, queue, environment } = this.#opened;
-    await store.idle();
+    await store.close();
     await queue.close();
     this.#isOpen = false;
     await environment.close();

@@ -33,13 +33,16 @@ export class WorkThread<Request, Reply> {
     this.#worker.unref();
   }
 
-  /** Rejects with what was thrown there, or with a `ThreadFailure`. What is asked keeps the process alive. */
-  async ask(request: Request): Promise<Reply> {
+  /**
+   * Rejects with what was thrown there, or with a `ThreadFailure`. What is asked keeps the process alive. `transfer`:
+   * buffers of the request that are handed over instead of copied.
+   */
+  async ask(request: Request, transfer: readonly Transferable[] = []): Promise<Reply> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#waiting.length === 0) this.#worker.ref();
     try {
       const outcome = await new Promise<Outcome<Reply>>((resolve, reject) => {
-        this.#worker.postMessage(request, []);
+        this.#worker.postMessage(request, transfer);
         this.#waiting.push({ resolve, reject });
       });
       if ("reply" in outcome) return outcome.reply;

@@ -52,6 +52,7 @@ export class Committer {
   #compacting: Promise<void> | undefined;
   #sealedQuarter: number;
   #restUntil = Number.NEGATIVE_INFINITY;
+  #isClosing = false;
   #commits = 0;
   #lastError: Error | null = null;
 
@@ -102,6 +103,16 @@ export class Committer {
     await this.exclusively(() => this.#commit(EVERYTHING));
   }
 
+  /** Writes everything, and begins nothing more: the log can be packed another time. Rejects when the store does. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    try {
+      await this.checkpoint();
+    } finally {
+      await this.idle();
+    }
+  }
+
   /**
    * Does the work when no commit is under way, and lets none begin before it is done but those that the work makes
    * itself. They take all deltas.
@@ -150,7 +161,7 @@ export class Committer {
     this.#commits++;
     const now = scheduler.now();
     this.#restUntil = now + Math.min(MAX_REST_MS, (now - begun) * REST_FACTOR);
-    this.#compacting ??= this.#compact();
+    if (!this.#isClosing) this.#compacting ??= this.#compact();
   }
 
   /** What the store has will hardly be replayed. */

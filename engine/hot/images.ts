@@ -5,6 +5,9 @@ import { Slices, type Turns } from "../sliced.js";
 import type { Buckets } from "./buckets.js";
 import type { Watermark } from "./watermark.js";
 
+/** An image of so few cells takes a few milliseconds. */
+const ALWAYS_WORTH_CELLS = 50_000;
+
 export interface ImagesOptions extends Turns {
   readonly port: ImagePort | undefined;
   readonly log: EventLog;
@@ -16,8 +19,8 @@ export interface ImagesOptions extends Turns {
 }
 
 /**
- * Has an image of the hot cells written whenever a restart would have to fold too many events again. It costs a
- * hundredth of writing them down in buckets, and those need not be written before their time.
+ * Has an image of the hot cells written whenever a restart would have to fold too many events again. It costs a few
+ * hundredths of writing them down in buckets, and those need not be written before their time.
  */
 export class Images {
   readonly #options: ImagesOptions;
@@ -42,8 +45,9 @@ export class Images {
     const { port, buckets, maxReplayEvents } = this.#options;
     if (port === undefined) return false;
     // One that could not be written is not tried again at once.
-    const sinceMade = buckets.events - this.#madeAt;
-    return Math.min(sinceMade, buckets.unsavedEvents) > maxReplayEvents;
+    const events = Math.min(buckets.events - this.#madeAt, buckets.unsavedEvents);
+    // To write and read a cell takes as long as to fold an event: of more cells than events it would save nothing.
+    return events > maxReplayEvents && buckets.hotCells <= Math.max(events, ALWAYS_WORTH_CELLS);
   }
 
   /** Is there one that a restart would have no use for? */

@@ -1,0 +1,91 @@
+/** Cell blocks as one stretch of memory each, which another thread can take over without another copy. */
+import type { CellBlock } from "../engine/store.js";
+import type { Sliced } from "../engine/sliced.js";
+import { LOG2M } from "../engine/hot/sketch-pool.js";
+
+const REGISTERS = 1 << LOG2M;
+/** Copied between two yields, bytes, and how many take as long as a row. */
+const COPIED_AT_ONCE = 1 << 18;
+const BYTES_COPIED_OF_ROW = 256;
+
+/**
+ * `buffer` holds, one after the other: views, anonymous and created (f64, `count` each), keys (u32, `count × arity`), token
+ * starts (u32, `count + 1`), tokens (u32), the dense rows (u32) and their registers.
+ */
+export interface FlatBlock {
+  readonly rollup: number;
+  readonly arity: number;
+  readonly count: number;
+  readonly tokens: number;
+  readonly dense: number;
+  readonly buffer: ArrayBuffer;
+}
+
+/** Bytes that a block takes. */
+export function flatSize({ count, arity, tokens, dense }: CellBlock): number {
+  return 24 * count + 4 * (count * arity + count + 1 + tokens.length + dense.size) + REGISTERS * dense.size;
+}
+
+/** `buffer` must be large enough. */
+export function* flattened(block: CellBlock, buffer: ArrayBuffer): Sliced<FlatBlock> {
+  const { rollup, arity, count, tokens, dense } = block;
+  const flat = { rollup, arity, count, tokens: tokens.length, dense: dense.size, buffer };
+  const to = viewsOf(flat);
+  for (const column of ["views", "anonymous", "created", "keys", "tokenStart", "tokens"] as const) {
+    yield* copy(block[column], to[column]);
+  }
+  let i = 0;
+  for (const [row, registers] of dense) {
+    to.denseRows[i] = row;
+    to.registers.set(registers, i++ * REGISTERS);
+    yield REGISTERS / BYTES_COPIED_OF_ROW;
+  }
+  return flat;
+}
+
+/** The block again; its columns lie in the buffer. */
+export function unflattened(flat: FlatBlock): CellBlock {
+  const { denseRows, registers, ...columns } = viewsOf(flat);
+  const { rollup, arity, count } = flat;
+  const dense = new Map<number, Uint8Array>();
+  for (const [i, row] of denseRows.entries()) {
+    dense.set(row, registers.subarray(i * REGISTERS, (i + 1) * REGISTERS));
+  }
+  return { rollup, arity, count, ...columns, dense };
+}
+
+interface Views extends Pick<
+  CellBlock,
+  "views" | "anonymous" | "created" | "keys" | "tokenStart" | "tokens"
+> {
+  readonly denseRows: Uint32Array;
+  readonly registers: Uint8Array;
+}
+
+function viewsOf({ arity, count, tokens, dense, buffer }: FlatBlock): Views {
+  const numbers = (i: number): Float64Array => new Float64Array(buffer, 8 * i * count, count);
+  let at = 24 * count;
+  const words = (length: number): Uint32Array => {
+    const start = at;
+    at += 4 * length;
+    return new Uint32Array(buffer, start, length);
+  };
+  return {
+    views: numbers(0),
+    anonymous: numbers(1),
+    created: numbers(2),
+    keys: words(count * arity),
+    tokenStart: words(count + 1),
+    tokens: words(tokens),
+    denseRows: words(dense),
+    registers: new Uint8Array(buffer, at, dense * REGISTERS),
+  };
+}
+
+function* copy(from: Uint32Array | Float64Array, to: Uint32Array | Float64Array): Sliced<void> {
+  const step = COPIED_AT_ONCE / from.BYTES_PER_ELEMENT;
+  for (let at = 0; at < from.length; at += step) {
+    to.set(from.subarray(at, at + step), at);
+    yield COPIED_AT_ONCE / BYTES_COPIED_OF_ROW;
+  }
+}
