@@ -7,6 +7,8 @@ import type { Watermark } from "./watermark.js";
 
 /** An image of so few cells takes a few milliseconds. */
 const ALWAYS_WORTH_CELLS = 50_000;
+/** And one of more must save the folding of an event for so many cells. */
+const CELLS_OF_EVENT = 2;
 
 export interface ImagesOptions extends Turns {
   readonly port: ImagePort | undefined;
@@ -46,8 +48,10 @@ export class Images {
     if (port === undefined) return false;
     // One that could not be written is not tried again at once.
     const events = Math.min(buckets.events - this.#madeAt, buckets.unsavedEvents);
-    // To write and read a cell takes as long as to fold an event: of more cells than events it would save nothing.
-    return events > maxReplayEvents && buckets.hotCells <= Math.max(events, ALWAYS_WORTH_CELLS);
+    // To write and read a cell takes half as long as to fold an event: of far more cells than events it would save nothing.
+    return (
+      events > maxReplayEvents && buckets.hotCells <= Math.max(CELLS_OF_EVENT * events, ALWAYS_WORTH_CELLS)
+    );
   }
 
   /** Is there one that a restart would have no use for? */
