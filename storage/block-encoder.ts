@@ -17,10 +17,10 @@ const FINE_GRAINS: ReadonlySet<Grain> = new Set(["quarter", "hour"]);
 
 /** To start the thread takes as long as to encode some ten thousand rows. */
 const THREAD_FROM_ROWS = 20_000;
-/** Copies of blocks that the thread may have at a time, bytes; those encoded together are always allowed. */
-const MAX_HANDED_OVER_BYTES = 32 * 1024 * 1024;
+/** Copies of blocks that the thread may have at a time, bytes; what is larger is encoded here, where it needs no copy. */
+const MAX_HANDED_OVER_BYTES = 16 * 1024 * 1024;
 /** Memory that is kept for the next copies: new memory takes longer to be had than to be written. */
-const MAX_SPARE_BYTES = 16 * 1024 * 1024;
+const MAX_SPARE_BYTES = 8 * 1024 * 1024;
 const SLACK = 1.25;
 
 export interface EncodedBucket {
@@ -97,6 +97,10 @@ export class BlockEncoder {
     for (const { blocks, derives } of units) {
       const sizes = blocks.map(flatSize);
       const size = sizes.reduce((sum, bytes) => sum + bytes, 0);
+      if (size > MAX_HANDED_OVER_BYTES) {
+        encoded.push(Promise.resolve(await inSlices(encodeAllInSlices(blocks, derives), slices)));
+        continue;
+      }
       if (this.#handedOverBytes + size > MAX_HANDED_OVER_BYTES) await this.#last;
       this.#handedOverBytes += size;
       const flat: FlatBlock[] = [];

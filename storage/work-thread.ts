@@ -5,6 +5,9 @@ import { TidemarkError, type ErrorCode } from "../engine/errors.js";
 /** Whether this runs from its sources: in development. Then tsx reads them, in the thread too. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
 
+/** What is worked on lies in buffers: of objects, which a thread has room of its own for, there are few. */
+const YOUNG_MIB = 4;
+
 export type Outcome<Reply> =
   | { readonly reply: Reply }
   /** `code`: of a `TidemarkError`. */
@@ -65,10 +68,11 @@ export class WorkThread<Request, Reply> {
 
 function startWorker(entry: string): Worker {
   try {
+    const options = { execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB } };
     const module = new URL(`${entry}.${IS_SOURCE ? "ts" : "js"}`, import.meta.url);
     return IS_SOURCE
-      ? new Worker(readingSources(module), { eval: true, execArgv: [] })
-      : new Worker(module, { execArgv: [] });
+      ? new Worker(readingSources(module), { ...options, eval: true })
+      : new Worker(module, options);
   } catch (error) {
     throw new ThreadFailure("There can be no thread of the storage", { cause: error });
   }
