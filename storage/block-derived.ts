@@ -2,8 +2,8 @@
  * A block that is not there: its rows are the sums of those of a finer rollup of the same bucket, because its
  * dimensions are the first ones of that. FORMAT.md, "Derived block".
  */
-import { projectInSlices } from "../engine/hot/merge-blocks.js";
-import { CHUNK, TOKENS_OF_ROW, type Sliced } from "../engine/sliced.js";
+import { isProjection } from "../engine/hot/merge-blocks.js";
+import { CHUNK, type Sliced } from "../engine/sliced.js";
 import type { CellBlock } from "../engine/store.js";
 import { ByteReader } from "./bytes.js";
 import { crc32c } from "./crc32c.js";
@@ -13,9 +13,6 @@ export const DERIVED_MAGIC = 0x44;
 const DERIVED_VERSION = 1;
 /** Magic, version, rollup, arity; rows, tokens, dense rows; source, its checksum; checksum. */
 const DERIVED_BYTES = 28;
-/** Compared between two yields. */
-const VALUES_PER_STEP = CHUNK * TOKENS_OF_ROW;
-
 export interface Derived {
   readonly rollup: number;
   readonly arity: number;
@@ -90,7 +87,7 @@ export function* findSources(blocks: readonly CellBlock[]): Sliced<(CellBlock | 
 function* isDerivable(block: CellBlock, finer: CellBlock): Sliced<boolean> {
   if (block.arity === 0 || finer.arity <= block.arity || finer.count < block.count) return false;
   if (!(yield* haveSameCounts(block, finer))) return false;
-  return yield* isSame(block, yield* projectInSlices(finer, block.rollup, block.arity));
+  return yield* isProjection(block, finer);
 }
 
 /** Compares keys and views alone: where the dimensions are others, that ends with the first rows. */
@@ -108,27 +105,5 @@ function* haveSameCounts({ keys, views, arity, count }: CellBlock, finer: CellBl
 function isAt(finer: CellBlock, at: number, keys: Uint32Array, row: number, arity: number): boolean {
   for (let i = 0; i < arity; i++)
     if (finer.keys[at * finer.arity + i] !== keys[row * arity + i]) return false;
-  return true;
-}
-
-function* isSame(a: CellBlock, b: CellBlock): Sliced<boolean> {
-  if (a.count !== b.count || a.dense.size !== b.dense.size) return false;
-  for (const column of ["keys", "views", "anonymous", "created", "tokenStart", "tokens"] as const) {
-    if (!(yield* areEqual(a[column], b[column]))) return false;
-  }
-  for (const [row, registers] of a.dense) {
-    const other = b.dense.get(row);
-    if (other === undefined || !(yield* areEqual(registers, other))) return false;
-  }
-  return true;
-}
-
-function* areEqual(a: ArrayLike<number>, b: ArrayLike<number>): Sliced<boolean> {
-  if (a.length !== b.length) return false;
-  for (let from = 0; from < a.length; from += VALUES_PER_STEP) {
-    const to = Math.min(from + VALUES_PER_STEP, a.length);
-    for (let i = from; i < to; i++) if (a[i] !== b[i]) return false;
-    yield (to - from) / TOKENS_OF_ROW;
-  }
   return true;
 }

@@ -1,10 +1,13 @@
 import { raiseByTokens, uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
-import { ROWS_OF_DENSE, TOKENS_OF_ROW, type Sliced } from "../sliced.js";
+import { CHUNK, ROWS_OF_DENSE, TOKENS_OF_ROW, type Sliced } from "../sliced.js";
 import type { CellBlock } from "../store.js";
 import { giveScratchBack, takeScratch, type ScratchColumns } from "./scratch-columns.js";
 import { LOG2M, REGISTERS } from "./sketch-pool.js";
 import { TokenUnion, mergeRuns } from "./token-union.js";
+
+/** Compared between two yields. */
+const VALUES_PER_STEP = CHUNK * TOKENS_OF_ROW;
 
 /**
  * Puts a block together from rows of other blocks, in ascending order of their keys: each row of the new block is the
@@ -83,6 +86,27 @@ export class BlockBuilder {
     };
     giveScratchBack(this.#columns);
     return block;
+  }
+
+  /** Is it this block? Instead of `finish`: nothing is copied. */
+  *equals(block: CellBlock): Sliced<boolean> {
+    this.#finishRow();
+    const isSame = yield* this.#isSame(block);
+    giveScratchBack(this.#columns);
+    return isSame;
+  }
+
+  *#isSame({ count, dense, ...columns }: CellBlock): Sliced<boolean> {
+    if (count !== this.#count || columns.tokens.length !== this.#tokenEnd || dense.size !== this.#dense.size)
+      return false;
+    for (const name of ["keys", "views", "anonymous", "created", "tokenStart", "tokens"] as const) {
+      if (!(yield* begins(this.#columns[name], columns[name]))) return false;
+    }
+    for (const [row, registers] of this.#dense) {
+      const other = dense.get(row);
+      if (other === undefined || !(yield* begins(registers, other))) return false;
+    }
+    return true;
   }
 
   #isLast(block: CellBlock, row: number): boolean {
@@ -179,6 +203,16 @@ export class BlockBuilder {
     }
     return united;
   }
+}
+
+/** Is `start` what the column begins with? */
+function* begins(column: ArrayLike<number>, start: ArrayLike<number>): Sliced<boolean> {
+  for (let from = 0; from < start.length; from += VALUES_PER_STEP) {
+    const to = Math.min(from + VALUES_PER_STEP, start.length);
+    for (let i = from; i < to; i++) if (column[i] !== start[i]) return false;
+    yield (to - from) / TOKENS_OF_ROW;
+  }
+  return true;
 }
 
 function* copyOf<T extends Uint32Array | Float64Array>(column: T, length: number): Sliced<T> {

@@ -53,6 +53,17 @@ export function projectBlock(block: CellBlock, rollup: number, arity: number): C
 }
 
 export function* projectInSlices(block: CellBlock, rollup: number, arity: number): Sliced<CellBlock> {
+  const builder = yield* projected(block, rollup, arity);
+  return yield* builder.finish();
+}
+
+/** Is it what `projectBlock` makes of `finer`? */
+export function* isProjection(block: CellBlock, finer: CellBlock): Sliced<boolean> {
+  const builder = yield* projected(finer, block.rollup, block.arity);
+  return yield* builder.equals(block);
+}
+
+function* projected(block: CellBlock, rollup: number, arity: number): Sliced<BlockBuilder> {
   if (arity > block.arity) throw new Error(`BUG: ${arity} ids of a key of ${block.arity}`);
   const builder = new BlockBuilder(rollup, arity, [block]);
   for (let from = 0; from < block.count; from += ROWS_PER_STEP) {
@@ -60,7 +71,7 @@ export function* projectInSlices(block: CellBlock, rollup: number, arity: number
     for (let row = from; row < to; row++) builder.add(block, row);
     yield builder.takeWork();
   }
-  return yield* builder.finish();
+  return builder;
 }
 
 /** Tells whether there may be more. */
