@@ -70,27 +70,33 @@ export class Images {
     await this.#running;
   }
 
-  /** The image to begin with, when it is of this very log and says more than the buckets do. */
+  /** The image to begin with, when it is of this very log and says more than the buckets do; if not, it is given up. */
   async read(): Promise<HotImage | undefined> {
-    const { port, log, buckets } = this.#options;
-    const image = await port?.read();
+    const image = await this.#options.port?.read();
     if (image === undefined) return undefined;
-    const { position, schema } = image;
-    this.#position = position;
-    if (schema !== buckets.schema.fingerprint || position <= buckets.savedPosition || position > log.head)
-      return undefined;
-    if (image.record !== (await this.#recordAt(position)) || !buckets.dictionaries.canTakeOver(image))
-      return undefined;
-    return image;
+    this.#position = image.position;
+    if (await this.#isUsable(image)) return image;
+    await this.#drop().catch((error: unknown) => (this.#lastError = error as Error));
+    return undefined;
+  }
+
+  async #isUsable(image: HotImage): Promise<boolean> {
+    const { log, buckets } = this.#options;
+    const { position, schema, record } = image;
+    if (schema !== buckets.schema.fingerprint || !buckets.dictionaries.canTakeOver(image)) return false;
+    if (position <= buckets.savedPosition || position > log.head) return false;
+    return record === (await this.#recordAt(position));
+  }
+
+  async #drop(): Promise<void> {
+    await this.#options.port!.drop();
+    this.#position = 0;
   }
 
   async #renew(): Promise<void> {
     const { port, buckets } = this.#options;
     try {
-      if (this.isUseless()) {
-        await port!.drop();
-        this.#position = 0;
-      }
+      if (this.isUseless()) await this.#drop();
       if (!this.isDue()) return;
       const { events } = buckets;
       const image = await this.#make();

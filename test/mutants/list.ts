@@ -15,7 +15,7 @@ export interface Mutant {
 
 /** A program, with its arguments; small runs of what `npm test` runs in full. */
 export const COMMANDS = {
-  simulate: { args: ["test/simulation/simulate.ts", "--seeds", "600", "--quick"], env: {} },
+  simulate: { args: ["test/simulation/simulate.ts", "--seeds", "1500", "--quick"], env: {} },
   promises: { args: ["test/simulation/faults.test.ts"], env: {} },
   retention: { args: ["test/simulation/retention.test.ts"], env: {} },
   power: { args: ["test/power-loss/power-loss.test.ts"], env: { TIDEMARK_IMAGES: "120" } },
@@ -315,8 +315,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "trust the image of another log",
     file: "engine/hot/images.ts",
-    before: "if (image.record !== (await this.#recordAt(position)) ||",
-    after: "if (",
+    before: "return record === (await this.#recordAt(position));",
+    after: "return record !== (await this.#recordAt(0));",
     why: "a restored backup beside an old image answers with the numbers of another past",
     caughtBy: "images",
   },

@@ -275,11 +275,12 @@ t.test("an image of another log, another schema or a larger dictionary is done w
     nextTurn: turn,
   });
   await world.send([view(NOON_MS), view(NOON_MS, { blog: "mine" })]);
-  disk.image = await image(2);
+  const other = await image(2);
+  disk.image = other;
   await world.crash();
+  t.equal(disk.image, undefined, "it is given up");
   t.equal(world.engine.stats().unsavedEvents, 2, "both were folded again");
   checkAsk(world.engine, world.oracle, { ...EVERYTHING, groupBy: ["blog"] });
-  const { image: other } = disk;
   const decoded = decodeImage(other.slice());
   disk.image = bytesOf({ ...decoded, schema: "another" });
   await world.crash();
