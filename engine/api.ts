@@ -49,7 +49,7 @@ export interface EngineOptions {
   readonly maxQueuedBytes?: number;
   /** Unsealed cells in memory beyond which they are written out early. */
   readonly maxHotCells?: number;
-  /** Events that a restart may have to fold again before open buckets are written down. */
+  /** Events that a restart may have to fold again, about: beyond, an image of the hot cells is kept. */
   readonly maxReplayEvents?: number;
   /** Ids and keys remembered at most; beyond, batches that carry some are refused as overload. */
   readonly maxDedupeEntries?: number;

@@ -30,7 +30,7 @@ export const MAX_QUERY_ROWS = 100_000;
 /** Time buckets of one answer (a year of hours is 8,784). */
 export const MAX_TIME_BUCKETS = 50_000;
 
-/** Events that a restart folds again before the open buckets are written down: well under a second of it. */
+/** Events that a restart folds again before an image of the hot cells is made: well under a second of it. */
 export const DEFAULT_MAX_REPLAY_EVENTS = 500_000;
 
 /** Refused events kept in quarantine: some 10 MB on disk, and as much work as one batch at a replay. */
