@@ -22,6 +22,8 @@ const MAX_HANDED_OVER_BYTES = 16 * 1024 * 1024;
 /** Memory that is kept for the next copies: new memory takes longer to be had than to be written. */
 const MAX_SPARE_BYTES = 8 * 1024 * 1024;
 const SLACK = 1.25;
+/** What the thread leaves to its collector, and works with, comes to 100 MiB: not where the process may have no more than this. */
+const LEAST_MEMORY_BYTES = 1024 * 1024 * 1024;
 
 export interface EncodedBucket {
   readonly address: BucketAddress;
@@ -76,7 +78,7 @@ export class BlockEncoder {
 
   async #encodeAll(units: readonly Unit[]): Promise<(readonly Uint8Array[])[]> {
     const rows = units.reduce((sum, { blocks }) => blocks.reduce((all, { count }) => all + count, sum), 0);
-    if (rows < THREAD_FROM_ROWS || this.#hasNoThread) return await encodeHere(units);
+    if (rows < THREAD_FROM_ROWS || this.#hasNoThread || isMemoryScarce()) return await encodeHere(units);
     try {
       this.#thread ??= new WorkThread("block-main");
       return await this.#encodeThere(this.#thread, units);
@@ -137,6 +139,12 @@ export class BlockEncoder {
     let bytes = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0);
     while (bytes > MAX_SPARE_BYTES) bytes -= this.#spare.pop()!.byteLength;
   }
+}
+
+/** Is the process in a control group with little memory? 0 and huge numbers: it is in none. */
+function isMemoryScarce(): boolean {
+  const bytes = process.constrainedMemory();
+  return bytes > 0 && bytes < LEAST_MEMORY_BYTES;
 }
 
 async function encodeHere(units: readonly Unit[]): Promise<Uint8Array[][]> {
