@@ -1,6 +1,6 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 import { CellTable } from "../../engine/hot/cell-table.js";
 import { createEngine, type Engine } from "../../engine/index.js";
 import type { HotImage } from "../../engine/image-port.js";
@@ -30,6 +30,12 @@ function image(cells: number): HotImage {
   };
 }
 
+async function newDirectory(t: Test): Promise<string> {
+  const path = await newPath(t);
+  await mkdir(path);
+  return path;
+}
+
 async function isThere(path: string): Promise<boolean> {
   return await stat(path).then(
     () => true,
@@ -44,7 +50,8 @@ async function openEngine(path: string): Promise<{ engine: Engine; storage: Lmdb
 }
 
 t.test("an image takes the place of the one before, and nothing else of its making stays", async (t) => {
-  const directory = t.testdir({ [`${FILE}.part`]: "what a killed process had written" });
+  const directory = await newDirectory(t);
+  await writeFile(join(directory, `${FILE}.part`), "what a killed process had written");
   const file = new ImageFile(directory);
   t.equal(await file.read(), undefined, "there is none yet");
   for (const cells of [3, 70_000, 0]) {
@@ -59,7 +66,7 @@ t.test("an image takes the place of the one before, and nothing else of its maki
 });
 
 t.test("a damaged image, a piece of one, or something else is none, and goes", async (t) => {
-  const directory = t.testdir({});
+  const directory = await newDirectory(t);
   const path = join(directory, FILE);
   const file = new ImageFile(directory);
   await file.write(image(1000));
@@ -84,7 +91,9 @@ t.test("a damaged image, a piece of one, or something else is none, and goes", a
 });
 
 t.test("an image that has no place rejects and leaves nothing", async (t) => {
-  const directory = t.testdir({ [FILE]: { inside: "a directory where the file should be" } });
+  const directory = await newDirectory(t);
+  await mkdir(join(directory, FILE));
+  await writeFile(join(directory, FILE, "inside"), "a directory where the file should be");
   const file = new ImageFile(directory);
   t.match(await codeOf(file.write(image(3))), /EISDIR|ENOTEMPTY/);
   t.notOk(await isThere(join(directory, `${FILE}.part`)));
