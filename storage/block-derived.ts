@@ -13,6 +13,7 @@ export const DERIVED_MAGIC = 0x44;
 const DERIVED_VERSION = 1;
 /** Magic, version, rollup, arity; rows, tokens, dense rows; source, its checksum; checksum. */
 const DERIVED_BYTES = 28;
+
 export interface Derived {
   readonly rollup: number;
   readonly arity: number;

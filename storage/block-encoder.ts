@@ -40,7 +40,7 @@ interface Unit {
 
 export class BlockEncoder {
   #thread: WorkThread<EncodeRequest, Encoded> | undefined;
-  #hasNoThread = false;
+  #hasNoThread = isMemoryScarce();
   /** Ascending by size. */
   readonly #spare: ArrayBuffer[] = [];
   #handedOverBytes = 0;
@@ -78,7 +78,7 @@ export class BlockEncoder {
 
   async #encodeAll(units: readonly Unit[]): Promise<(readonly Uint8Array[])[]> {
     const rows = units.reduce((sum, { blocks }) => blocks.reduce((all, { count }) => all + count, sum), 0);
-    if (rows < THREAD_FROM_ROWS || this.#hasNoThread || isMemoryScarce()) return await encodeHere(units);
+    if (rows < THREAD_FROM_ROWS || this.#hasNoThread) return await encodeHere(units);
     try {
       this.#thread ??= new WorkThread("block-main");
       return await this.#encodeThere(this.#thread, units);

@@ -30,6 +30,7 @@ export interface Header {
 
 /** A reader of one group, which was checked, and the group's rows. */
 export interface Group {
+  readonly number: number;
   readonly group: ByteReader;
   readonly from: number;
   readonly to: number;
@@ -129,7 +130,19 @@ export function groupAt(
   const from = bytes.readUInt32LE(entry + 8);
   const to = next === undefined ? count : bytes.readUInt32LE(next + 8);
   if (from > to || to > count) throw group.broken();
-  return { group, from, to };
+  return { number, group, from, to };
+}
+
+/** All groups in order, which have each of the block's rows once. */
+export function* groupsOf(reader: ByteReader, header: Header): Generator<Group> {
+  let done = 0;
+  for (let number = 0; number < header.groups; number++) {
+    const group = groupAt(reader, header, number);
+    if (group.from !== done || group.from === group.to) throw reader.broken();
+    done = group.to;
+    yield group;
+  }
+  if (done !== header.count) throw reader.broken();
 }
 
 /** Copies the first key of a group to `keys` from `at` on. */

@@ -1,9 +1,8 @@
 /** Cell blocks as one stretch of memory each, which another thread can take over without another copy. */
 import type { CellBlock } from "../engine/store.js";
 import type { Sliced } from "../engine/sliced.js";
-import { LOG2M } from "../engine/hot/sketch-pool.js";
+import { DENSE_REGISTERS } from "./checks.js";
 
-const REGISTERS = 1 << LOG2M;
 /** Copied between two yields, bytes, and how many take as long as a row. */
 const COPIED_AT_ONCE = 1 << 18;
 const BYTES_COPIED_OF_ROW = 256;
@@ -23,7 +22,9 @@ export interface FlatBlock {
 
 /** Bytes that a block takes. */
 export function flatSize({ count, arity, tokens, dense }: CellBlock): number {
-  return 24 * count + 4 * (count * arity + count + 1 + tokens.length + dense.size) + REGISTERS * dense.size;
+  return (
+    24 * count + 4 * (count * arity + count + 1 + tokens.length + dense.size) + DENSE_REGISTERS * dense.size
+  );
 }
 
 /** `buffer` must be large enough. */
@@ -37,8 +38,8 @@ export function* flattened(block: CellBlock, buffer: ArrayBuffer): Sliced<FlatBl
   let i = 0;
   for (const [row, registers] of dense) {
     to.denseRows[i] = row;
-    to.registers.set(registers, i++ * REGISTERS);
-    yield REGISTERS / BYTES_COPIED_OF_ROW;
+    to.registers.set(registers, i++ * DENSE_REGISTERS);
+    yield DENSE_REGISTERS / BYTES_COPIED_OF_ROW;
   }
   return flat;
 }
@@ -49,7 +50,7 @@ export function unflattened(flat: FlatBlock): CellBlock {
   const { rollup, arity, count } = flat;
   const dense = new Map<number, Uint8Array>();
   for (const [i, row] of denseRows.entries()) {
-    dense.set(row, registers.subarray(i * REGISTERS, (i + 1) * REGISTERS));
+    dense.set(row, registers.subarray(i * DENSE_REGISTERS, (i + 1) * DENSE_REGISTERS));
   }
   return { rollup, arity, count, ...columns, dense };
 }
@@ -78,7 +79,7 @@ function viewsOf({ arity, count, tokens, dense, buffer }: FlatBlock): Views {
     tokenStart: words(count + 1),
     tokens: words(tokens),
     denseRows: words(dense),
-    registers: new Uint8Array(buffer, at, dense * REGISTERS),
+    registers: new Uint8Array(buffer, at, dense * DENSE_REGISTERS),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { DeltaImage, HotImage, TableImage } from "../engine/image-port.js";
 import type { Sliced } from "../engine/sliced.js";
 import { ByteReader, ByteWriter } from "./bytes.js";
+import { DENSE_REGISTERS } from "./checks.js";
 import { crc32c } from "./crc32c.js";
 import { damaged } from "./errors.js";
 import { frame, NO_KEY, unframe, type RecordKind } from "./frame.js";
@@ -10,8 +11,6 @@ type Column = Uint8Array | Uint32Array | Float64Array;
 
 const HEADER: RecordKind = { magic: 0x47, version: 1 };
 const WHAT = "The image of the hot cells";
-/** Registers of one dense sketch. */
-const REGISTERS = 1 << 14;
 /** Columns begin at multiples of this, so that they can be used where they lie. */
 const ALIGNMENT = 8;
 const PADDING = new Uint8Array(ALIGNMENT);
@@ -243,7 +242,7 @@ function readTable(reader: ByteReader, columns: Columns, flags: number): TableIm
     forms,
     chunks,
     free,
-    dense: Array.from({ length: dense }, () => columns.raw(REGISTERS)),
+    dense: Array.from({ length: dense }, () => columns.raw(DENSE_REGISTERS)),
   };
   return { arity, count, keys, rollups, views, anonymous, created, sketches };
 }

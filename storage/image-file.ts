@@ -6,7 +6,7 @@ import { TidemarkError } from "../engine/errors.js";
 import { Slices, inSlices } from "../engine/sliced.js";
 import { decodeImage, encodeImage } from "./image-codec.js";
 import { freeBytes } from "./room.js";
-import { syncUp } from "./sync.js";
+import { syncPath } from "./sync.js";
 import { TURNS } from "./write-queue.js";
 
 const FILE = "tidemark.image";
@@ -47,7 +47,7 @@ export class ImageFile implements ImagePort {
     try {
       await writeAll(this.#part, pieces);
       await rename(this.#part, this.#path);
-      await syncUp(this.#directory, this.#directory);
+      await syncPath(this.#directory);
     } catch (error) {
       await rm(this.#part, { force: true });
       throw error;

@@ -124,8 +124,8 @@ export class LmdbStore implements BucketStore {
     const state = this.#current();
     for (const entry of blocks) {
       const { bytes, what } = this.#bytesOf(state, address, entry);
-      sumUpBlock(bytes, what);
       if (isDerived(bytes)) derivedFrom(bytes, what, (rollup) => bucket.entryOf(rollup)?.checksum);
+      else sumUpBlock(bytes, what);
     }
   }
 

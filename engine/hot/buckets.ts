@@ -181,10 +181,10 @@ export class Buckets {
     this.#settle();
     const writing = this.#writing;
     const images: DeltaImage[] = [];
-    const isWritten = this.#deltas.writing.size;
+    const beingWritten = this.#deltas.writing.size;
     const deltas = [...this.#deltas.writing, ...this.#deltas.active];
     for (const [i, [quarterMs, { table, firstPosition, since, backfill }]] of deltas.entries()) {
-      const through = i < isWritten ? writing!.position : this.#position;
+      const through = i < beingWritten ? writing!.position : this.#position;
       images.push({ quarterMs, firstPosition, through, since, backfill, table: table.image() });
       if (!slices.isOver(table.count)) continue;
       await slices.pause();

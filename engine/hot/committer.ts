@@ -139,12 +139,11 @@ export class Committer {
     health.check();
     const begun = scheduler.now();
     const sealUntil = this.#sealUntil();
-    const reached = Number.isFinite(watermark.ms) ? watermark.ms : 0;
     try {
       await buckets.commit({
         include,
         sealUntil,
-        watermark: reached,
+        watermark: watermark.reached,
         dedupeFrom: dedupeFrom(),
         now: begun,
         amendments,

@@ -108,17 +108,16 @@ export class Deltas {
       return table;
     }
     known.backfill ||= backfill;
-    if (!known.mayHaveGrown) this.#grown.push(known);
-    known.mayHaveGrown = true;
+    this.#mayGrow(known);
     return known.table;
   }
 
   /** Adds what is known of a quarter already, of later records than what is there. */
   add(quarterMs: number, delta: Origin & QuarterDelta): void {
     const known = this.#active.get(quarterMs);
-    if (known === undefined) this.#add(quarterMs, delta);
-    else this.#merge(known, delta);
-    this.#countAnew();
+    if (known === undefined) return this.#add(quarterMs, delta);
+    this.#merge(known, delta);
+    this.#mayGrow(known);
   }
 
   /** Deltas that a commit is to bring to the store; what comes from now on goes into others. */
@@ -152,6 +151,11 @@ export class Deltas {
     const uncounted = { ...delta, counted: 0, mayHaveGrown: true };
     this.#active.set(quarterMs, uncounted);
     this.#grown.push(uncounted);
+  }
+
+  #mayGrow(delta: Delta): void {
+    if (!delta.mayHaveGrown) this.#grown.push(delta);
+    delta.mayHaveGrown = true;
   }
 
   #merge(older: Delta, newer: QuarterDelta): void {

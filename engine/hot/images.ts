@@ -120,7 +120,7 @@ export class Images {
     const image = {
       schema: buckets.schema.fingerprint,
       position,
-      watermark: Number.isFinite(watermark.ms) ? watermark.ms : 0,
+      watermark: watermark.reached,
       dedupeFrom: dedupeFrom(),
       deltas,
       ...buckets.dictionaries.unsaved(),

@@ -16,6 +16,11 @@ export class Watermark {
     return this.#ms;
   }
 
+  /** As `restore` takes it: 0 before the first event. */
+  get reached(): number {
+    return Number.isFinite(this.#ms) ? this.#ms : 0;
+  }
+
   /** An event of time `ts`, received at `receivedAt`. */
   observe(ts: number, receivedAt: number): void {
     if (ts > this.#ms) this.#ms = ts;
