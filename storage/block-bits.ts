@@ -52,6 +52,26 @@ export class BitWriter {
 
   /** Exp-Golomb code of a whole number from 0 to 2^53 − 1: short for small ones, and never long. */
   number(value: number, order: number): void {
+    if (value < 2 ** 30) {
+      const high = (value >>> order) + 1;
+      const width = 31 - Math.clz32(high);
+      const used = 2 * width + 1 + order;
+      // The whole code is one word, as nearly all are.
+      if (used <= 31) {
+        const rest = (high ^ (1 << width)) | ((value & ((1 << order) - 1)) << width);
+        this.write((1 << width) | (rest << (width + 1)), used);
+        return;
+      }
+    }
+    this.#longNumber(value, order);
+  }
+
+  /** What was written, padded with zeros to whole bytes; valid until the next write. */
+  bytes(): Uint8Array {
+    return new Uint8Array(this.#words.buffer, 0, (this.#at + 7) >>> 3);
+  }
+
+  #longNumber(value: number, order: number): void {
     const high = Math.floor(value / 2 ** order) + 1;
     const width = bitLength(high) - 1;
     this.unary(width);
@@ -60,11 +80,6 @@ export class BitWriter {
       this.write(Math.floor(high / 2 ** 32) - 2 ** (width - 32), width - 32);
     } else this.write((high % 2 ** width) >>> 0, width);
     this.write(value % 2 ** order, order);
-  }
-
-  /** What was written, padded with zeros to whole bytes; valid until the next write. */
-  bytes(): Uint8Array {
-    return new Uint8Array(this.#words.buffer, 0, (this.#at + 7) >>> 3);
   }
 }
 

@@ -6,7 +6,9 @@ import { blockChecksum, encodeAllInSlices } from "./block-codec.js";
 import type { Encoded, EncodeRequest } from "./block-main.js";
 import { flatSize, flattened, type FlatBlock } from "./flat-block.js";
 import type { BlockEntry } from "./store-codec.js";
-import { ThreadFailure, WorkThread } from "./work-thread.js";
+import { isMemoryScarce } from "./scarcity.js";
+import { ThreadOnDemand } from "./thread-on-demand.js";
+import type { WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
 
 /**
@@ -22,8 +24,6 @@ const MAX_HANDED_OVER_BYTES = 16 * 1024 * 1024;
 /** Memory that is kept for the next copies: new memory takes longer to be had than to be written. */
 const MAX_SPARE_BYTES = 8 * 1024 * 1024;
 const SLACK = 1.25;
-/** What the thread leaves to its collector, and works with, comes to 100 MiB: not where the process may have no more than this. */
-const LEAST_MEMORY_BYTES = 1024 * 1024 * 1024;
 
 export interface EncodedBucket {
   readonly address: BucketAddress;
@@ -39,8 +39,9 @@ interface Unit {
 }
 
 export class BlockEncoder {
-  #thread: WorkThread<EncodeRequest, Encoded> | undefined;
-  #hasNoThread = isMemoryScarce();
+  readonly #thread = new ThreadOnDemand<EncodeRequest, Encoded>("block-main");
+  /** What the thread leaves to its collector, and works with, comes to 100 MiB. */
+  readonly #hasThread = !isMemoryScarce();
   /** Ascending by size. */
   readonly #spare: ArrayBuffer[] = [];
   #handedOverBytes = 0;
@@ -72,22 +73,14 @@ export class BlockEncoder {
 
   /** Encodes nothing more in the thread. */
   async close(): Promise<void> {
-    this.#hasNoThread = true;
-    await this.#thread?.end();
+    await this.#thread.close();
   }
 
   async #encodeAll(units: readonly Unit[]): Promise<(readonly Uint8Array[])[]> {
     const rows = units.reduce((sum, { blocks }) => blocks.reduce((all, { count }) => all + count, sum), 0);
-    if (rows < THREAD_FROM_ROWS || this.#hasNoThread) return await encodeHere(units);
-    try {
-      this.#thread ??= new WorkThread("block-main");
-      return await this.#encodeThere(this.#thread, units);
-    } catch (error) {
-      // An embedding program may be bundled, or may not be allowed threads: it takes pauses of some ms then.
-      if (!(error instanceof ThreadFailure)) throw error;
-      this.#hasNoThread = true;
-      return await encodeHere(units);
-    }
+    const here = (): Promise<Uint8Array[][]> => encodeHere(units);
+    if (rows < THREAD_FROM_ROWS || !this.#hasThread) return await here();
+    return await this.#thread.use((thread) => this.#encodeThere(thread, units), here);
   }
 
   async #encodeThere(
@@ -139,12 +132,6 @@ export class BlockEncoder {
     let bytes = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0);
     while (bytes > MAX_SPARE_BYTES) bytes -= this.#spare.pop()!.byteLength;
   }
-}
-
-/** Is the process in a control group with little memory? 0 and huge numbers: it is in none. */
-function isMemoryScarce(): boolean {
-  const bytes = process.constrainedMemory();
-  return bytes > 0 && bytes < LEAST_MEMORY_BYTES;
 }
 
 async function encodeHere(units: readonly Unit[]): Promise<Uint8Array[][]> {

@@ -9,10 +9,15 @@ const TABLES = buildTables();
  * so that a value can be checked in parts.
  */
 export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, crc = 0): number {
+  const eights = start + ((end - start) & ~7);
+  return ~ofBytes(bytes, eights, end, ofEights(bytes, start, eights, ~crc)) >>> 0;
+}
+
+// Each loop is a function of its own: compiled within a long loop, what comes after it would be thrown away each time.
+function ofEights(bytes: Uint8Array, start: number, end: number, crc: number): number {
   const t = TABLES;
-  let c = ~crc;
-  let i = start;
-  for (const stop = end - 7; i < stop; i += 8) {
+  let c = crc;
+  for (let i = start; i < end; i += 8) {
     c ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
     c =
       t[1792 + (c & 255)]! ^
@@ -24,8 +29,14 @@ export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, crc = 0
       t[256 + bytes[i + 6]!]! ^
       t[bytes[i + 7]!]!;
   }
-  for (; i < end; i++) c = t[(c ^ bytes[i]!) & 255]! ^ (c >>> 8);
-  return ~c >>> 0;
+  return c;
+}
+
+function ofBytes(bytes: Uint8Array, start: number, end: number, crc: number): number {
+  const t = TABLES;
+  let c = crc;
+  for (let i = start; i < end; i++) c = t[(c ^ bytes[i]!) & 255]! ^ (c >>> 8);
+  return c;
 }
 
 function buildTables(): Int32Array {

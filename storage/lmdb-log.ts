@@ -11,7 +11,7 @@ import { readClaims, readEntries, type LogSource } from "./segment-read.js";
 import type { EncodedSegment } from "./segment-encoder.js";
 import { BODIES, encodeInstant, HEADERS, type SegmentHeader } from "./segment-format.js";
 import type { RecordBytes } from "./segment-main.js";
-import { packSegment } from "./segment-packer.js";
+import { SegmentPacker } from "./segment-packer.js";
 import type { SegmentIndex } from "./segment-index.js";
 import { nextSegment, SEGMENT_LIMITS, type SegmentLimits } from "./segment-plan.js";
 import type { TailIndex } from "./segment-tail.js";
@@ -57,6 +57,7 @@ export class LmdbLog implements EventLog, LogSource {
   /** What the next transaction of the log takes. */
   #waiting: Waiting[] = [];
   /** Why the log takes no more records. */
+  readonly #packer = new SegmentPacker();
   #failure: { error: unknown } | undefined;
   /** Compacting, trimming and what else changes the past, one after another. */
   #changes: Promise<unknown> = Promise.resolve();
@@ -186,6 +187,11 @@ export class LmdbLog implements EventLog, LogSource {
     });
   }
 
+  /** Packs nothing more in a thread. */
+  async close(): Promise<void> {
+    await this.#packer.close();
+  }
+
   sizes(): LogSizes {
     this.environment.assertOpen();
     let [records, events, bytes] = [0, 0, 0];
@@ -262,7 +268,7 @@ export class LmdbLog implements EventLog, LogSource {
     }
     let events = 0;
     for (let position = from; position < to; position++) events += this.tail.at(position).events;
-    const segment = await packSegment(from, events, this.#recordBytes(from, to));
+    const segment = await this.#packer.pack(from, events, () => this.#recordBytes(from, to));
     // What a compaction that did not end has left there.
     await this.#removeAll(this.segments.removals({ from, to: Number.MAX_SAFE_INTEGER }, [HEADERS, BODIES]));
     await this.#writeBody(from, segment);

@@ -206,8 +206,9 @@ class DirectoryStorage implements LmdbStorage {
   }
 
   async #shut(): Promise<void> {
-    const { store, queue, environment } = this.#opened;
+    const { store, log, queue, environment } = this.#opened;
     await store.close();
+    await log.close();
     await queue.close();
     this.#isOpen = false;
     await environment.close();

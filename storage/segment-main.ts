@@ -13,24 +13,27 @@ export interface RecordBytes {
   readonly bytes: Uint8Array;
 }
 
-/** First one `begin`, then the records, then `finish`, which alone is answered with something. */
+/** First one `begin`, then the records, then `finish`, which alone is answered with something, or `forget`. */
 export type PackRequest =
   | { readonly kind: "begin"; readonly from: Position; readonly events: number }
   | { readonly kind: "add"; readonly records: readonly RecordBytes[] }
-  | { readonly kind: "finish" };
+  | { readonly kind: "finish" }
+  | { readonly kind: "forget" };
 
 let builder: SegmentBuilder | undefined;
 
 function answer(request: PackRequest): Answered<EncodedSegment | undefined> {
+  const gathered = builder;
   if (request.kind === "begin") builder = new SegmentBuilder(request.from, request.events);
-  if (builder === undefined) throw new Error(`BUG: ${request.kind} before the beginning`);
-  if (request.kind === "finish") {
-    const segment = atOnce(encodeSegment(builder.take()));
+  else if (gathered === undefined) throw new Error(`BUG: ${request.kind} before the beginning`);
+  else if (request.kind === "add") {
+    for (const { position, bytes } of request.records) atOnce(gathered.add(decodeRecord(position, bytes)));
+  } else {
+    builder = undefined;
+    if (request.kind === "forget") return [undefined, []];
+    const segment = atOnce(encodeSegment(gathered.take()));
     // Each in a buffer of its own.
     return [segment, [segment.header, ...segment.sections].map(({ buffer }) => buffer as ArrayBuffer)];
-  }
-  if (request.kind === "add") {
-    for (const { position, bytes } of request.records) atOnce(builder.add(decodeRecord(position, bytes)));
   }
   return [undefined, []];
 }

@@ -5,58 +5,68 @@ import { decodeRecord } from "./log-codec.js";
 import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
 import type { PackRequest, RecordBytes } from "./segment-main.js";
-import { ThreadFailure, WorkThread } from "./work-thread.js";
+import { ThreadOnDemand } from "./thread-on-demand.js";
+import type { WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
 
-type PackThread = WorkThread<PackRequest, EncodedSegment | undefined>;
+type Packed = EncodedSegment | undefined;
 
 /** To start a thread takes as long as to pack some ten thousand events. */
 const THREAD_FROM_EVENTS = 100_000;
 /** Handed over at once, bytes: they are copied, some 0.1 ms. */
 const HANDED_OVER_BYTES = 256 * 1024;
 
-/** `events` is what the records, which are asked for one after the other, have together. Throws `storage-damaged`. */
-export async function packSegment(
-  from: Position,
-  events: number,
-  records: Iterable<RecordBytes>,
-): Promise<EncodedSegment> {
-  if (events < THREAD_FROM_EVENTS) return await packHere(from, events, records);
-  try {
-    return await packThere(new WorkThread("segment-main"), from, events, records);
-  } catch (error) {
-    // An embedding program may be bundled, or may not be allowed threads: it takes pauses of some ms then.
-    if (!(error instanceof ThreadFailure)) throw error;
-    return await packHere(from, events, records);
+/** Packs one segment at a time. */
+export class SegmentPacker {
+  readonly #thread: ThreadOnDemand<PackRequest, Packed>;
+
+  constructor(thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand("segment-main")) {
+    this.#thread = thread;
+  }
+
+  /**
+   * `events` is what the records have together, which are asked for one after the other; from the first on again, when
+   * the thread fails. Throws `storage-damaged`.
+   */
+  async pack(from: Position, events: number, records: () => Iterable<RecordBytes>): Promise<EncodedSegment> {
+    const here = (): Promise<EncodedSegment> => packHere(from, events, records);
+    if (events < THREAD_FROM_EVENTS) return await here();
+    return await this.#thread.use((thread) => packThere(thread, from, events, records), here);
+  }
+
+  async close(): Promise<void> {
+    await this.#thread.close();
   }
 }
 
 async function packHere(
   from: Position,
   events: number,
-  records: Iterable<RecordBytes>,
+  records: () => Iterable<RecordBytes>,
 ): Promise<EncodedSegment> {
   const slices = new Slices(TURNS);
   const builder = new SegmentBuilder(from, events);
-  for (const { position, bytes } of records) {
+  for (const { position, bytes } of records()) {
     await inSlices(builder.add(decodeRecord(position, bytes)), slices);
   }
   return await inSlices(encodeSegment(builder.take()), slices);
 }
 
 async function packThere(
-  thread: PackThread,
+  thread: WorkThread<PackRequest, Packed>,
   from: Position,
   events: number,
-  records: Iterable<RecordBytes>,
+  records: () => Iterable<RecordBytes>,
 ): Promise<EncodedSegment> {
+  await thread.ask({ kind: "begin", from, events });
   try {
-    await thread.ask({ kind: "begin", from, events });
-    for (const some of piecesOf(records)) await thread.ask({ kind: "add", records: some });
-    return (await thread.ask({ kind: "finish" }))!;
-  } finally {
-    await thread.end();
+    for (const some of piecesOf(records())) await thread.ask({ kind: "add", records: some });
+  } catch (error) {
+    // The columns of a million events need not wait for the next segment.
+    await thread.ask({ kind: "forget" }).catch(() => undefined);
+    throw error;
   }
+  return (await thread.ask({ kind: "finish" }))!;
 }
 
 function* piecesOf(records: Iterable<RecordBytes>): Generator<RecordBytes[]> {

@@ -1,5 +1,6 @@
 /** The server process: configuration, start, what to do next, signals. */
 import type { FastifyServerOptions } from "fastify";
+import { giveCollectorRoom } from "../collector.js";
 import { readConfig, type Config } from "../config.js";
 import { SHUTDOWN_MS } from "../limits.js";
 import { helpText } from "../settings.js";
@@ -19,6 +20,7 @@ export async function serve(args: readonly string[]): Promise<void> {
     return;
   }
   const { config } = command;
+  giveCollectorRoom();
   for (const warning of config.warnings) process.stderr.write(`${warning}\n`);
   const { host, port, token, origins, data } = config;
   const server = await startServer({
