@@ -3,6 +3,7 @@
  * WebSocket. Member names are those of the wire, hence snake_case in what is sent or received.
  */
 import type { Observable, SchedulerLike } from "rxjs";
+import type { BodyDecoder } from "./decode-port.js";
 import type { EventBatch, LogSizes, Position } from "./log.js";
 import type {
   Answer,
@@ -45,6 +46,8 @@ export interface EngineOptions {
   readonly dedupeWindowMs?: number;
   /** 16 bytes: viewers are hashed under this key, so that nobody can recompute or forge the hashes. */
   readonly viewerKey?: Uint8Array;
+  /** Decodes large NDJSON bodies in another thread. Default: they are decoded in this one. */
+  readonly decoder?: BodyDecoder;
   readonly maxValuesPerDimension?: number;
   readonly maxQueuedBytes?: number;
   /** Unsealed cells in memory beyond which they are written out early. */

@@ -5,6 +5,7 @@ import { batchDigest, bytesDigest, eventsDigest } from "./body-digest.js";
 import { decodeEvents, decodeJson, decodeNdjson, type DecodeContext, type Decoded } from "./body.js";
 import { utcIsoOrNull } from "./calendar/label.js";
 import { checkBatch } from "./check-batch.js";
+import type { BodyDecoder, DecodeSetup } from "./decode-port.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
 import { gatherRows } from "./gather.js";
@@ -35,6 +36,8 @@ export interface IngestorOptions extends Omit<BatchWriterOptions, "claims" | "fo
   readonly watermark: Watermark;
   readonly scheduler: SchedulerLike;
   readonly hashViewer: TextHash;
+  readonly viewerKey: Uint8Array | undefined;
+  readonly decoder: BodyDecoder | undefined;
   readonly limits: AdmissionLimits;
   readonly dedupeWindowMs: number;
   readonly maxQueuedBytes: number;
@@ -72,6 +75,7 @@ export class Ingestor {
   readonly #fold: Fold;
   readonly #writer: BatchWriter;
   readonly #scanner: Scanner;
+  readonly #setup: DecodeSetup;
 
   constructor(options: IngestorOptions) {
     this.#options = options;
@@ -83,7 +87,10 @@ export class Ingestor {
       fold: (record, position, ids) => this.foldRecord(record, position, ids, false),
     });
     this.#fold = new Fold(options.buckets.schema);
-    this.#scanner = new Scanner(options.buckets.schema, options.hashSeed);
+    const { viewerKey, hashSeed } = options;
+    const { schema } = options.buckets;
+    this.#scanner = new Scanner(schema, hashSeed);
+    this.#setup = { schema, viewerKey, hashSeed };
   }
 
   get queuedBytes(): number {
@@ -107,6 +114,11 @@ export class Ingestor {
       );
     }
     const bodyHash = options.idempotencyKey === undefined ? "" : bytesDigest(body);
+    const elsewhere = format === "ndjson" ? this.#decodeElsewhere(body) : undefined;
+    if (elsewhere !== undefined) {
+      const decoded = await elsewhere;
+      return await this.#submit(() => decoded, bodyHash, options);
+    }
     const decode = (): Decoded =>
       format === "json"
         ? decodeJson(body, this.#decoding())
@@ -145,6 +157,12 @@ export class Ingestor {
     if (events.count > 0) watermark.observe(timesOf(events).greatest, receivedAt);
     buckets.folded(position, events.count);
     this.folded$.next({ position, count: events.count });
+  }
+
+  #decodeElsewhere(body: Uint8Array): Promise<Decoded> | undefined {
+    const { decoder, health, scheduler } = this.#options;
+    health.check();
+    return decoder?.decode(body, scheduler.now(), this.#setup);
   }
 
   #decoding(): DecodeContext {

@@ -3,6 +3,7 @@ import type { EngineOptions } from "./api.js";
 import { HOUR_MS, MINUTE_MS } from "./calendar/grain.js";
 import { getZone } from "./calendar/names.js";
 import type { Zone } from "./calendar/zone.js";
+import type { BodyDecoder } from "./decode-port.js";
 import { TidemarkError } from "./errors.js";
 import type { TextHash } from "./event.js";
 import {
@@ -17,16 +18,14 @@ import {
 import { resolveRetention, type Retention } from "./upkeep/policy.js";
 import type { Archive } from "./upkeep/archive.js";
 import { defineSchema, type Schema } from "./schema.js";
-import { hashText } from "./sketch/murmur3.js";
-import { createKeyedHash } from "./sketch/siphash.js";
 import type { Turns } from "./sliced.js";
 import { UTC_CALENDAR, type Storage } from "./store.js";
+import { viewerHash } from "./viewer-hash.js";
 
 const DAY_MS = 24 * HOUR_MS;
 
 /** Unsealed cells in memory by default: about 100 MB. */
 const DEFAULT_MAX_HOT_CELLS = 1_500_000;
-const VIEWER_KEY_BYTES = 16;
 
 /** What an engine runs with: checked, and with every default filled in. */
 export interface Settings extends Turns {
@@ -43,6 +42,8 @@ export interface Settings extends Turns {
   readonly pushIntervalMs: number;
   readonly dedupeWindowMs: number;
   readonly hashViewer: TextHash;
+  readonly viewerKey: Uint8Array | undefined;
+  readonly decoder: BodyDecoder | undefined;
   readonly maxValuesPerDimension: number;
   readonly maxQueuedBytes: number;
   readonly maxHotCells: number;
@@ -81,6 +82,8 @@ export function resolveOptions(options: EngineOptions): Settings {
     pushIntervalMs: number("pushIntervalMs", 20, 1),
     dedupeWindowMs: number("dedupeWindowMs", DAY_MS),
     hashViewer: viewerHash(options.viewerKey),
+    viewerKey: options.viewerKey,
+    decoder: options.decoder,
     maxValuesPerDimension: number("maxValuesPerDimension", DEFAULT_MAX_VALUES_PER_DIMENSION, 1),
     maxQueuedBytes: number("maxQueuedBytes", DEFAULT_MAX_QUEUED_BYTES, 1),
     maxHotCells: number("maxHotCells", DEFAULT_MAX_HOT_CELLS, 1),
@@ -97,10 +100,4 @@ export function resolveOptions(options: EngineOptions): Settings {
     scheduler,
     nextTurn: options.nextTurn ?? (() => new Promise((resolve) => scheduler.schedule(() => resolve()))),
   };
-}
-
-function viewerHash(key: Uint8Array | undefined): TextHash {
-  if (key === undefined) return hashText;
-  if (key.length === VIEWER_KEY_BYTES) return createKeyedHash(key);
-  throw new TidemarkError("invalid-config", `viewerKey must have ${VIEWER_KEY_BYTES} bytes.`);
 }

@@ -48,6 +48,12 @@ export interface CellBlock {
   readonly dense: ReadonlyMap<number, Uint8Array>;
 }
 
+/** Registers of a row's sketch; undefined for a small one. */
+export function registersOf({ tokenStart, dense }: CellBlock, row: number): Uint8Array | undefined {
+  // Nearly all rows have tokens, which tells it sooner than the map.
+  return tokenStart[row] === tokenStart[row + 1] && dense.size > 0 ? dense.get(row) : undefined;
+}
+
 export interface BucketHead {
   /** How often the bucket was changed after it was sealed. */
   readonly revision: number;
@@ -168,6 +174,8 @@ export interface BucketStore {
   revisions(after: number, limit: number): Revision[];
   /** Bytes of each tier; reads every head. */
   sizes(): TierSize[];
+  /** A bucket that the next commit will have, with these very blocks: what takes long of writing it may begin. */
+  expect?(bucket: StoredBucket): void;
   /** Atomic; replaces damaged buckets too; resolves when durable. After a rejection nothing of the commit is visible. */
   commit(commit: StoreCommit): Promise<void>;
 }

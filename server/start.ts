@@ -11,6 +11,7 @@ import { TURNS } from "../storage/write-queue.js";
 import { openLmdb, type LmdbOptions } from "../storage/lmdb.js";
 import { buildApp, type AppOptions } from "./app.js";
 import { ConfigError, isLoopback } from "./config.js";
+import { ThreadDecoder } from "./decode/decoder.js";
 import { DRAIN_MS } from "./limits.js";
 
 export interface ServerOptions
@@ -46,6 +47,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw new ConfigError(`A server on ${host} needs a token; without one it listens on loopback only.`);
   }
   const opened = typeof storage === "string" ? await openLmdb(storage, options.room) : storage;
+  const decoder = new ThreadDecoder();
   let engine: Engine | undefined;
   try {
     const { archive, ...settings } = options;
@@ -53,36 +55,38 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       // Senders must not be able to choose ids that collide in memory.
       hashSeed: randomInt(2 ** 32),
       ...TURNS,
+      decoder,
       ...settings,
       storage: opened,
       ...(archive === undefined ? {} : { archive: await openArchive(archive) }),
     });
     const app = buildApp({ ...options, engine });
     await app.listen({ host, port });
-    return running(app, engine);
+    return running(app, engine, decoder);
   } catch (error) {
+    await decoder.close();
     await (engine ?? opened).close();
     throw error;
   }
 }
 
-function running(app: FastifyInstance, engine: Engine): RunningServer {
+function running(app: FastifyInstance, engine: Engine, decoder: ThreadDecoder): RunningServer {
   let closing: Promise<void> | undefined;
   return {
     app,
     engine,
     url: urlOf(app.server.address() as AddressInfo),
-    close: () => (closing ??= close(app, engine)),
+    close: () => (closing ??= close(app, engine, decoder)),
   };
 }
 
-async function close(app: FastifyInstance, engine: Engine): Promise<void> {
+async function close(app: FastifyInstance, engine: Engine, decoder: ThreadDecoder): Promise<void> {
   const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_MS);
   try {
     await app.close();
   } finally {
     clearTimeout(cut);
-    await engine.close();
+    await Promise.all([engine.close(), decoder.close()]);
   }
 }
 

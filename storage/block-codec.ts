@@ -4,7 +4,7 @@
  */
 import { projectBlock, projectInSlices } from "../engine/hot/merge-blocks.js";
 import { atOnce, type Sliced } from "../engine/sliced.js";
-import type { CellBlock } from "../engine/store.js";
+import { registersOf, type CellBlock } from "../engine/store.js";
 import { DERIVED_MAGIC, encodeDerived, findSources, readDerived, type Derived } from "./block-derived.js";
 import {
   frameChecksum,
@@ -163,7 +163,8 @@ export function sumUpBlock(bytes: Uint8Array, what: string): void {
 }
 
 /** The first row of every group. */
-function groupStarts({ count, tokenStart, dense }: CellBlock): number[] {
+function groupStarts(block: CellBlock): number[] {
+  const { count, tokenStart } = block;
   const starts: number[] = [];
   const most = Math.max(LEAST_GROUP_ROWS, Math.ceil(Math.sqrt(count * ROWS_SHARE)));
   let end = 0;
@@ -175,7 +176,7 @@ function groupStarts({ count, tokenStart, dense }: CellBlock): number[] {
       sketchBytes = 0;
     }
     const tokens = tokenStart[row + 1]! - tokenStart[row]!;
-    sketchBytes += dense.has(row) ? REGISTERS_BYTES : TOKEN_BYTES * tokens;
+    sketchBytes += registersOf(block, row) === undefined ? TOKEN_BYTES * tokens : REGISTERS_BYTES;
   }
   return starts;
 }

@@ -7,8 +7,9 @@ import type { Encoded, EncodeRequest } from "./block-main.js";
 import { flatSize, flattened, type FlatBlock } from "./flat-block.js";
 import type { BlockEntry } from "./store-codec.js";
 import { isMemoryScarce } from "./scarcity.js";
+import { SpareBuffers } from "./spare-buffers.js";
 import { ThreadOnDemand } from "./thread-on-demand.js";
-import type { WorkThread } from "./work-thread.js";
+import { WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
 
 /**
@@ -19,11 +20,11 @@ const FINE_GRAINS: ReadonlySet<Grain> = new Set(["quarter", "hour"]);
 
 /** To start the thread takes as long as to encode some ten thousand rows. */
 const THREAD_FROM_ROWS = 20_000;
+/** The same for a thread that runs already: to hand over and back takes as long as to encode so many. */
+const RUNNING_THREAD_FROM_ROWS = 1000;
 /** Copies of blocks that the thread may have at a time, bytes; what is larger is encoded here, where it needs no copy. */
-const MAX_HANDED_OVER_BYTES = 16 * 1024 * 1024;
-/** Memory that is kept for the next copies: new memory takes longer to be had than to be written. */
-const MAX_SPARE_BYTES = 8 * 1024 * 1024;
-const SLACK = 1.25;
+const MAX_HANDED_OVER_BYTES = 32 * 1024 * 1024;
+const MAX_SPARE_BYTES = 24 * 1024 * 1024;
 
 export interface EncodedBucket {
   readonly address: BucketAddress;
@@ -38,37 +39,39 @@ interface Unit {
   readonly derives: boolean;
 }
 
+/** Of each block of a bucket that has rows. */
+type Bytes = readonly Uint8Array[];
+
 export class BlockEncoder {
-  readonly #thread = new ThreadOnDemand<EncodeRequest, Encoded>("block-main");
+  readonly #thread = new ThreadOnDemand(() => new WorkThread<EncodeRequest, Encoded>("block-main"));
   /** What the thread leaves to its collector, and works with, comes to 100 MiB. */
   readonly #hasThread = !isMemoryScarce();
-  /** Ascending by size. */
-  readonly #spare: ArrayBuffer[] = [];
+  readonly #spare = new SpareBuffers(MAX_SPARE_BYTES);
+  /** By a bucket's blocks: what was begun before its commit. */
+  readonly #ahead = new WeakMap<readonly CellBlock[], Promise<Bytes>>();
+  readonly #slices = new Slices(TURNS);
+  /** Resolves when what was asked for before is copied, or encoded here. */
+  #turn: Promise<unknown> = Promise.resolve();
   #handedOverBytes = 0;
   /** Resolves when all that was handed over is done. */
   #last: Promise<unknown> = Promise.resolve();
 
+  /** Begins with a bucket of the next commit, if the thread would encode it: its other buckets are still to be made. */
+  begin(bucket: StoredBucket): void {
+    if (!this.#isForThread(rowsOf(bucket))) return;
+    const encoded = this.#encode(bucket, true);
+    encoded.catch(() => undefined);
+    this.#ahead.set(bucket.blocks, encoded);
+  }
+
   /** Rejects with `Error("BUG: …")` when a block is not what `CellBlock` promises. */
   async encode(buckets: readonly StoredBucket[]): Promise<EncodedBucket[]> {
-    const filled = buckets.map(({ address, head, blocks }) => {
-      return { address, head, blocks: blocks.filter(({ count }) => count > 0) };
-    });
-    const units = filled.flatMap(({ address, blocks }): Unit[] =>
-      FINE_GRAINS.has(address.grain)
-        ? [{ blocks, derives: true }]
-        : blocks.map((block) => ({ blocks: [block], derives: false })),
+    const others = buckets.filter(({ blocks }) => !this.#ahead.has(blocks));
+    const inThread = this.#isForThread(others.reduce((sum, bucket) => sum + rowsOf(bucket), 0));
+    const bytes = await Promise.all(
+      buckets.map((bucket) => this.#ahead.get(bucket.blocks) ?? this.#encode(bucket, inThread)),
     );
-    const all = (await this.#encodeAll(units)).flat();
-    let next = 0;
-    return filled.map(({ address, head, blocks }) => ({
-      address,
-      head,
-      blocks: blocks.map(({ rollup, count }) => {
-        const bytes = all[next++]!;
-        const checksum = blockChecksum(bytes, "A new block");
-        return { entry: { rollup, rows: count, sizeBytes: bytes.length, checksum }, bytes };
-      }),
-    }));
+    return buckets.map((bucket, i) => encodedBucket(bucket, bytes[i]!));
   }
 
   /** Encodes nothing more in the thread. */
@@ -76,68 +79,91 @@ export class BlockEncoder {
     await this.#thread.close();
   }
 
-  async #encodeAll(units: readonly Unit[]): Promise<(readonly Uint8Array[])[]> {
-    const rows = units.reduce((sum, { blocks }) => blocks.reduce((all, { count }) => all + count, sum), 0);
-    const here = (): Promise<Uint8Array[][]> => encodeHere(units);
-    if (rows < THREAD_FROM_ROWS || !this.#hasThread) return await here();
+  #isForThread(rows: number): boolean {
+    return this.#hasThread && rows >= (this.#thread.isRunning ? RUNNING_THREAD_FROM_ROWS : THREAD_FROM_ROWS);
+  }
+
+  async #encode(bucket: StoredBucket, inThread: boolean): Promise<Bytes> {
+    const units = unitsOf(bucket);
+    const here = (): Promise<Bytes> => this.#inTurn(() => encodeHere(units, this.#slices));
+    if (!inThread) return await here();
     return await this.#thread.use((thread) => this.#encodeThere(thread, units), here);
   }
 
-  async #encodeThere(
-    thread: WorkThread<EncodeRequest, Encoded>,
-    units: readonly Unit[],
-  ): Promise<(readonly Uint8Array[])[]> {
-    const slices = new Slices(TURNS);
-    const encoded: Promise<readonly Uint8Array[]>[] = [];
-    for (const { blocks, derives } of units) {
-      const sizes = blocks.map(flatSize);
-      const size = sizes.reduce((sum, bytes) => sum + bytes, 0);
-      if (size > MAX_HANDED_OVER_BYTES) {
-        encoded.push(Promise.resolve(await inSlices(encodeAllInSlices(blocks, derives), slices)));
-        continue;
-      }
-      if (this.#handedOverBytes + size > MAX_HANDED_OVER_BYTES) await this.#last;
-      this.#handedOverBytes += size;
-      const flat: FlatBlock[] = [];
-      for (const [i, block] of blocks.entries()) {
-        flat.push(await inSlices(flattened(block, this.#bufferOf(sizes[i]!)), slices));
-      }
-      const asked = this.#ask(thread, { blocks: flat, derives }).finally(
-        () => (this.#handedOverBytes -= size),
-      );
-      this.#last = asked.catch(() => undefined);
-      encoded.push(asked);
-    }
-    return await Promise.all(encoded);
+  async #encodeThere(thread: WorkThread<EncodeRequest, Encoded>, units: readonly Unit[]): Promise<Bytes> {
+    const encoded: Promise<Bytes>[] = [];
+    await this.#inTurn(async () => {
+      for (const unit of units) await this.#handOver(thread, unit, encoded);
+    });
+    return (await Promise.all(encoded)).flat();
   }
 
-  async #ask(
+  /** Work of one bucket after the other, so that what they hold together is bounded. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Resolves when the unit's copy is on its way; `encoded` then has what will come of it. */
+  async #handOver(
     thread: WorkThread<EncodeRequest, Encoded>,
-    request: EncodeRequest,
-  ): Promise<readonly Uint8Array[]> {
+    unit: Unit,
+    encoded: Promise<Bytes>[],
+  ): Promise<void> {
+    const { blocks, derives } = unit;
+    const sizes = blocks.map(flatSize);
+    const size = sizes.reduce((sum, bytes) => sum + bytes, 0);
+    if (size > MAX_HANDED_OVER_BYTES) {
+      encoded.push(Promise.resolve(await encodeHere([unit], this.#slices)));
+      return;
+    }
+    if (this.#handedOverBytes + size > MAX_HANDED_OVER_BYTES) await this.#last;
+    this.#handedOverBytes += size;
+    const flat: FlatBlock[] = [];
+    for (const [i, block] of blocks.entries()) {
+      flat.push(await inSlices(flattened(block, this.#spare.take(sizes[i]!)), this.#slices));
+    }
+    const asked = this.#ask(thread, { blocks: flat, derives }).finally(() => (this.#handedOverBytes -= size));
+    this.#last = asked.catch(() => undefined);
+    encoded.push(asked);
+  }
+
+  async #ask(thread: WorkThread<EncodeRequest, Encoded>, request: EncodeRequest): Promise<Bytes> {
     const transfer = request.blocks.map(({ buffer }) => buffer);
     const { bytes, buffers } = await thread.ask(request, transfer);
-    this.#keep(buffers);
+    this.#spare.keep(...buffers);
     return bytes;
-  }
-
-  #bufferOf(size: number): ArrayBuffer {
-    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= size);
-    return at < 0 ? new ArrayBuffer(Math.ceil(size * SLACK)) : this.#spare.splice(at, 1)[0]!;
-  }
-
-  #keep(buffers: readonly ArrayBuffer[]): void {
-    this.#spare.push(...buffers);
-    this.#spare.sort((a, b) => a.byteLength - b.byteLength);
-    let bytes = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    while (bytes > MAX_SPARE_BYTES) bytes -= this.#spare.pop()!.byteLength;
   }
 }
 
-async function encodeHere(units: readonly Unit[]): Promise<Uint8Array[][]> {
-  const slices = new Slices(TURNS);
-  const encoded: Uint8Array[][] = [];
-  for (const { blocks, derives } of units)
-    encoded.push(await inSlices(encodeAllInSlices(blocks, derives), slices));
+function rowsOf({ blocks }: StoredBucket): number {
+  return blocks.reduce((rows, { count }) => rows + count, 0);
+}
+
+function unitsOf({ address, blocks }: StoredBucket): Unit[] {
+  const filled = blocks.filter(({ count }) => count > 0);
+  if (FINE_GRAINS.has(address.grain)) return [{ blocks: filled, derives: true }];
+  return filled.map((block) => ({ blocks: [block], derives: false }));
+}
+
+function encodedBucket({ address, head, blocks }: StoredBucket, all: Bytes): EncodedBucket {
+  const filled = blocks.filter(({ count }) => count > 0);
+  return {
+    address,
+    head,
+    blocks: filled.map(({ rollup, count }, i) => {
+      const bytes = all[i]!;
+      const checksum = blockChecksum(bytes, "A new block");
+      return { entry: { rollup, rows: count, sizeBytes: bytes.length, checksum }, bytes };
+    }),
+  };
+}
+
+async function encodeHere(units: readonly Unit[], slices: Slices): Promise<Bytes> {
+  const encoded: Uint8Array[] = [];
+  for (const { blocks, derives } of units) {
+    encoded.push(...(await inSlices(encodeAllInSlices(blocks, derives), slices)));
+  }
   return encoded;
 }

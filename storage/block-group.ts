@@ -1,5 +1,5 @@
 /** One group of a block of version 2: FORMAT.md, "Group". */
-import type { CellBlock } from "../engine/store.js";
+import { registersOf, type CellBlock } from "../engine/store.js";
 import { SMALL_LIMIT } from "../engine/sketch/token.js";
 import { BitReader, BitWriter, ORDER_BITS, OrderChooser } from "./block-bits.js";
 import type { Header } from "./block-frame.js";
@@ -40,7 +40,7 @@ export function encodeGroup(block: CellBlock, from: number, to: number): Uint8Ar
   writeSparse(from, to, (row) => sketchNumber(block, row));
   const parts: Uint8Array[] = [];
   for (let row = from; row < to; row++) {
-    const registers = block.dense.get(row);
+    const registers = registersOf(block, row);
     if (registers === undefined) continue;
     const coded = new Uint8Array(MAX_CODED_BYTES);
     parts.push(coded.subarray(0, encodeRegisters(registers, coded, 0)));
@@ -171,8 +171,9 @@ function expectedTokens(views: number, anonymous: number): number {
 }
 
 /** 0: as many tokens as expected. 1: registers. Else 1 + how many fewer, folded. */
-function sketchNumber({ views, anonymous, tokenStart, dense }: CellBlock, row: number): number {
-  if (dense.has(row)) return DENSE;
+function sketchNumber(block: CellBlock, row: number): number {
+  if (registersOf(block, row) !== undefined) return DENSE;
+  const { views, anonymous, tokenStart } = block;
   const missing = expectedTokens(views[row]!, anonymous[row]!) - (tokenStart[row + 1]! - tokenStart[row]!);
   return missing === 0 ? 0 : 1 + fold(missing);
 }

@@ -1,6 +1,6 @@
 /** The thread that encodes cell blocks: nobody waits for it, so that it works without a pause. */
 import { atOnce } from "../engine/sliced.js";
-import { answerRequests } from "./answer-requests.js";
+import { answerRequests, stayInBackground } from "./answer-requests.js";
 import { encodeAllInSlices } from "./block-codec.js";
 import { unflattened, type FlatBlock } from "./flat-block.js";
 import type { Answered } from "./work-thread.js";
@@ -24,4 +24,5 @@ function answer({ blocks, derives }: EncodeRequest): Answered<Encoded> {
   return [{ bytes, buffers }, [...bytes.map(({ buffer }) => buffer as ArrayBuffer), ...buffers]];
 }
 
+stayInBackground();
 answerRequests(answer);

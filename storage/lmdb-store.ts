@@ -3,7 +3,15 @@ import { TidemarkError } from "../engine/errors.js";
 import { projectBlock } from "../engine/hot/merge-blocks.js";
 import { atOnce, type Sliced } from "../engine/sliced.js";
 import { tierName, type BucketAddress, type BucketHead } from "../engine/store.js";
-import type { BucketStore, CellBlock, Revision, StoreCommit, StoreMeta, TierSize } from "../engine/store.js";
+import type {
+  BucketStore,
+  CellBlock,
+  Revision,
+  StoreCommit,
+  StoreMeta,
+  StoredBucket,
+  TierSize,
+} from "../engine/store.js";
 import { BlockCache, CachedBucket, type Opened } from "./block-cache.js";
 import { blockChecksum, decodeInSlices, sumUpBlock, type SourceOf } from "./block-codec.js";
 import { derivedFrom, isDerived } from "./block-derived.js";
@@ -163,6 +171,10 @@ export class LmdbStore implements BucketStore {
       }
     }
     return [...tiers.values()];
+  }
+
+  expect(bucket: StoredBucket): void {
+    this.#encoder.begin(bucket);
   }
 
   commit(commit: StoreCommit): Promise<void> {

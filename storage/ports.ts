@@ -16,6 +16,7 @@ import type {
   CellBlock,
   Revision,
   StoreCommit,
+  StoredBucket,
   StoreMeta,
   TierSize,
 } from "../engine/store.js";
@@ -145,6 +146,10 @@ export class StorePort implements BucketStore {
 
   check(address: BucketAddress): readonly CellBlock[] {
     return this.target.check(address);
+  }
+
+  expect(bucket: StoredBucket): void {
+    this.target.expect?.(bucket);
   }
 
   lastRevision(): number {

@@ -1,7 +1,7 @@
 /** The thread that packs a segment: nobody waits for it, so that it works without a pause. */
 import { atOnce } from "../engine/sliced.js";
 import type { Position } from "../engine/log.js";
-import { answerRequests } from "./answer-requests.js";
+import { answerRequests, stayInBackground } from "./answer-requests.js";
 import { decodeRecord } from "./log-codec.js";
 import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
@@ -38,4 +38,5 @@ function answer(request: PackRequest): Answered<EncodedSegment | undefined> {
   return [undefined, []];
 }
 
+stayInBackground();
 answerRequests(answer);

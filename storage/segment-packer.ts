@@ -6,7 +6,7 @@ import { SegmentBuilder } from "./segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "./segment-encoder.js";
 import type { PackRequest, RecordBytes } from "./segment-main.js";
 import { ThreadOnDemand } from "./thread-on-demand.js";
-import type { WorkThread } from "./work-thread.js";
+import { WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
 
 type Packed = EncodedSegment | undefined;
@@ -16,11 +16,15 @@ const THREAD_FROM_EVENTS = 100_000;
 /** Handed over at once, bytes: they are copied, some 0.1 ms. */
 const HANDED_OVER_BYTES = 256 * 1024;
 
+export function startPacking(): WorkThread<PackRequest, Packed> {
+  return new WorkThread("segment-main");
+}
+
 /** Packs one segment at a time. */
 export class SegmentPacker {
   readonly #thread: ThreadOnDemand<PackRequest, Packed>;
 
-  constructor(thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand("segment-main")) {
+  constructor(thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand(startPacking)) {
     this.#thread = thread;
   }
 

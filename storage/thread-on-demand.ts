@@ -1,22 +1,27 @@
 /** A thread that begins with the first work for it and ends after a while without. */
 import { isMemoryScarce } from "./scarcity.js";
-import { ThreadFailure, WorkThread } from "./work-thread.js";
+import { ThreadFailure, type WorkThread } from "./work-thread.js";
 
 /** A thread that has just begun compiles for a second all that it does: it is kept for the next work, for tens of MiB. */
 const KEPT_MS = 30_000;
 
 export class ThreadOnDemand<Request, Reply> {
-  readonly #entry: string;
+  readonly #start: () => WorkThread<Request, Reply>;
   readonly #keptMs: number;
   #thread: WorkThread<Request, Reply> | undefined;
   #users = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hasNone = false;
 
-  /** `entry`: see `WorkThread`; `keptMs`: how long it is kept without work. */
-  constructor(entry: string, keptMs: number = isMemoryScarce() ? 0 : KEPT_MS) {
-    this.#entry = entry;
+  /** `keptMs`: how long it is kept without work. */
+  constructor(start: () => WorkThread<Request, Reply>, keptMs: number = isMemoryScarce() ? 0 : KEPT_MS) {
+    this.#start = start;
     this.#keptMs = keptMs;
+  }
+
+  /** There can be no thread, or none any more. */
+  get isOff(): boolean {
+    return this.#hasNone;
   }
 
   get isRunning(): boolean {
@@ -35,7 +40,7 @@ export class ThreadOnDemand<Request, Reply> {
     this.#users++;
     clearTimeout(this.#timer);
     try {
-      this.#thread ??= new WorkThread(this.#entry);
+      this.#thread ??= this.#start();
       return await there(this.#thread);
     } catch (error) {
       if (!(error instanceof ThreadFailure)) throw error;

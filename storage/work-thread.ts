@@ -10,8 +10,12 @@ const YOUNG_MIB = 4;
 
 export type Outcome<Reply> =
   | { readonly reply: Reply }
-  /** `code`: of a `TidemarkError`. */
-  | { readonly message: string; readonly code: ErrorCode | undefined };
+  /** `code` and `extra`: of a `TidemarkError`. */
+  | {
+      readonly message: string;
+      readonly code: ErrorCode | undefined;
+      readonly extra: Readonly<Record<string, unknown>>;
+    };
 
 interface Waiting<Reply> {
   readonly resolve: (outcome: Outcome<Reply>) => void;
@@ -26,9 +30,12 @@ export class WorkThread<Request, Reply> {
   readonly #waiting: Waiting<Reply>[] = [];
   #failure: ThreadFailure | undefined;
 
-  /** `entry`: name of a module beside this one that calls `answerRequests`. Throws a `ThreadFailure`. */
-  constructor(entry: string) {
-    this.#worker = startWorker(entry);
+  /**
+   * `entry`: name of a module beside that of the url, without its extension, which calls `answerRequests`. Throws a
+   * `ThreadFailure`.
+   */
+  constructor(entry: string, url: string = import.meta.url) {
+    this.#worker = startWorker(entry, url);
     this.#worker.on("message", (outcome: Outcome<Reply>) => this.#waiting.shift()?.resolve(outcome));
     this.#worker.on("messageerror", (error) => this.#fail(error.message));
     this.#worker.on("error", (error) => this.#fail(error.message));
@@ -49,8 +56,8 @@ export class WorkThread<Request, Reply> {
         this.#waiting.push({ resolve, reject });
       });
       if ("reply" in outcome) return outcome.reply;
-      const { code, message } = outcome;
-      throw code === undefined ? new Error(message) : new TidemarkError(code, message);
+      const { code, message, extra } = outcome;
+      throw code === undefined ? new Error(message) : new TidemarkError(code, message, { extra });
     } finally {
       if (this.#waiting.length === 0) this.#worker.unref();
     }
@@ -66,10 +73,10 @@ export class WorkThread<Request, Reply> {
   }
 }
 
-function startWorker(entry: string): Worker {
+function startWorker(entry: string, url: string): Worker {
   try {
     const options = { execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB } };
-    const module = new URL(`${entry}.${IS_SOURCE ? "ts" : "js"}`, import.meta.url);
+    const module = new URL(`${entry}.${IS_SOURCE ? "ts" : "js"}`, url);
     return IS_SOURCE
       ? new Worker(readingSources(module), { ...options, eval: true })
       : new Worker(module, options);

@@ -1,11 +1,13 @@
 import { raiseByTokens, uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
 import { CHUNK, ROWS_OF_DENSE, TOKENS_OF_ROW, type Sliced } from "../sliced.js";
-import type { CellBlock } from "../store.js";
+import { registersOf, type CellBlock } from "../store.js";
 import { giveScratchBack, takeScratch, type ScratchColumns } from "./scratch-columns.js";
 import { LOG2M, REGISTERS } from "./sketch-pool.js";
 import { TokenUnion, mergeRuns } from "./token-union.js";
 
+/** Tokens that are sorted sooner by insertion than by merging: most rows have fewer. */
+const MAX_INSERTED = 24;
 /** Compared between two yields. */
 const VALUES_PER_STEP = CHUNK * TOKENS_OF_ROW;
 
@@ -137,8 +139,7 @@ export class BlockBuilder {
 
   #hasRegisters(): boolean {
     for (let i = 0; i < this.#given; i++) {
-      const { dense } = this.#blocks[i]!;
-      if (dense.size > 0 && dense.has(this.#rows[i]!)) return true;
+      if (registersOf(this.#blocks[i]!, this.#rows[i]!) !== undefined) return true;
     }
     return false;
   }
@@ -175,6 +176,35 @@ export class BlockBuilder {
   }
 
   #copyMany(): number {
+    let total = 0;
+    for (let i = 0; i < this.#given; i++) {
+      const { tokenStart } = this.#blocks[i]!;
+      total += tokenStart[this.#rows[i]! + 1]! - tokenStart[this.#rows[i]!]!;
+    }
+    return total <= MAX_INSERTED ? this.#insertMany() : this.#uniteMany();
+  }
+
+  /** As `#uniteMany`, for few tokens: each is put in its place. */
+  #insertMany(): number {
+    const out = this.#columns.tokens;
+    const start = this.#tokenEnd;
+    let end = start;
+    for (let i = 0; i < this.#given; i++) {
+      const { tokens, tokenStart } = this.#blocks[i]!;
+      const last = tokenStart[this.#rows[i]! + 1]!;
+      for (let from = tokenStart[this.#rows[i]!]!; from < last; from++) {
+        const token = tokens[from]!;
+        let at = end;
+        while (at > start && out[at - 1]! > token) at--;
+        if (at > start && out[at - 1] === token) continue;
+        for (let to = end++; to > at; to--) out[to] = out[to - 1]!;
+        out[at] = token;
+      }
+    }
+    return end;
+  }
+
+  #uniteMany(): number {
     for (let i = 0; i < this.#given; i++) {
       const { tokens, tokenStart } = this.#blocks[i]!;
       const start = tokenStart[this.#rows[i]!]!;
@@ -187,19 +217,20 @@ export class BlockBuilder {
 
   #uniteRegisters(): void {
     this.#work += ROWS_OF_DENSE * this.#given;
-    const alone = this.#given === 1 ? this.#blocks[0]!.dense.get(this.#rows[0]!) : undefined;
+    const alone = this.#given === 1 ? registersOf(this.#blocks[0]!, this.#rows[0]!) : undefined;
     this.#dense.set(this.#count - 1, alone ?? this.#united());
   }
 
   #united(): Uint8Array {
     const united = new Uint8Array(REGISTERS);
     for (let i = 0; i < this.#given; i++) {
-      const { dense, tokens, tokenStart } = this.#blocks[i]!;
+      const block = this.#blocks[i]!;
       const row = this.#rows[i]!;
-      const registers = dense.get(row);
+      const registers = registersOf(block, row);
       // No hash gives a register of more than 65 − LOG2M, so none is wide.
       if (registers !== undefined) uniteRegisters(united, registers, false);
-      else raiseByTokens(united, LOG2M, tokens.subarray(tokenStart[row], tokenStart[row + 1]));
+      else
+        raiseByTokens(united, LOG2M, block.tokens.subarray(block.tokenStart[row], block.tokenStart[row + 1]));
     }
     return united;
   }

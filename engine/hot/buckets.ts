@@ -3,7 +3,7 @@ import type { Zone } from "../calendar/zone.js";
 import type { DeltaImage, HotImage } from "../image-port.js";
 import type { Position } from "../log.js";
 import type { Schema } from "../schema.js";
-import { Slices, inSlices, type Turns } from "../sliced.js";
+import { inSlices, type Slices } from "../sliced.js";
 import {
   UTC_CALENDAR,
   addressName,
@@ -58,7 +58,7 @@ export interface CommitRequest {
   readonly dedupeFrom: Position;
   readonly now: number;
   readonly amendments?: Amendments;
-  readonly turns: Turns;
+  readonly slices: Slices;
 }
 
 /**
@@ -350,7 +350,7 @@ export class Buckets {
   async #prepare(
     deltas: DeltasByQuarter,
     position: Position,
-    { sealUntil, now, amendments, turns }: CommitRequest,
+    { sealUntil, now, amendments, slices }: CommitRequest,
     reach: Reach,
   ): Promise<{ buckets: StoredBucket[]; revisions: Revision[] }> {
     const buckets = new Map(amendments?.replaced?.map((bucket) => [addressName(bucket.address), bucket]));
@@ -369,7 +369,7 @@ export class Buckets {
       reach,
       replaced: amendments?.replaced ?? [],
     });
-    for (const { address, head, blocks, change } of await inSlices(sealing, new Slices(turns))) {
+    for (const { address, head, blocks, change } of await inSlices(sealing, slices)) {
       buckets.set(addressName(address), { address, head, blocks });
       if (change !== undefined) changes.push({ at: now, address, ...head, ...change });
     }

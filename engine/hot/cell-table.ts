@@ -1,5 +1,5 @@
 import type { TableImage } from "../image-port.js";
-import type { CellBlock } from "../store.js";
+import { registersOf, type CellBlock } from "../store.js";
 import { CELL_MASK, CellIndex, MAX_CELLS, slotOf, tagOf } from "./cell-index.js";
 import { grownColumn, grownLength } from "./column.js";
 import { SketchPool } from "./sketch-pool.js";
@@ -148,7 +148,7 @@ export class CellTable {
   /** Adds row `row` of a block to `cell`. */
   addRow(cell: number, block: CellBlock, row: number): void {
     this.addCounts(cell, block, row);
-    const registers = block.dense.get(row);
+    const registers = registersOf(block, row);
     if (registers !== undefined) this.sketches.addRegisters(cell, registers);
     else this.sketches.addAll(cell, block.tokens, block.tokenStart[row]!, block.tokenStart[row + 1]!);
   }

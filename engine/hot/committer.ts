@@ -1,7 +1,7 @@
 import type { SchedulerLike } from "rxjs";
 import { CALENDAR_START_MS, QUARTER_MS } from "../calendar/grain.js";
 import type { EventLog, Position } from "../log.js";
-import type { Turns } from "../sliced.js";
+import { SLICE_MS, Slices, type Turns } from "../sliced.js";
 import { UTC_CALENDAR } from "../store.js";
 import type { Buckets, Amendments } from "./buckets.js";
 import type { Health } from "../health.js";
@@ -15,6 +15,9 @@ const LATE_COMMIT_AFTER_MS = 10_000;
  * batch, spends at most a fifth of its time on rewriting buckets. Answers do not wait: they include the deltas.
  */
 const REST_FACTOR = 4;
+/** Of a slice of sealing, while cells come faster than they are sealed: twice as many as there should be have the most. */
+const MAX_SLICE_FACTOR = 5;
+const SLICE_FACTOR_OF_OVER = 4;
 /** So many times as long a replay is risked before a commit is made that has not rested, or that an image makes needless. */
 const REPLAY_AT_MOST = 4;
 /** However long a commit took: buckets of a source that never pauses are sealed within so much of their time. */
@@ -147,7 +150,7 @@ export class Committer {
         dedupeFrom: dedupeFrom(),
         now: begun,
         amendments,
-        turns: this.#options,
+        slices: new Slices(this.#options, () => this.#sliceMs()),
       });
     } catch (error) {
       this.#lastError = error as Error;
@@ -178,6 +181,13 @@ export class Committer {
 
   #hasRested(): boolean {
     return this.#options.scheduler.now() >= this.#restUntil;
+  }
+
+  /** Longer the more cells wait: up to `MAX_SLICE_FACTOR` times, when there are nearly too many. */
+  #sliceMs(): number {
+    const { buckets, maxHotCells } = this.#options;
+    const over = buckets.hotCells / maxHotCells - 1;
+    return SLICE_MS * Math.min(MAX_SLICE_FACTOR, Math.max(1, 1 + SLICE_FACTOR_OF_OVER * over));
   }
 
   /** While sealing rests, or an image is due, a longer replay is put up with, but no longer one than this. */

@@ -4,6 +4,8 @@ import { BlockBuilder } from "./block-builder.js";
 
 /** Rows of the sources that are united between two yields. */
 const ROWS_PER_STEP = 512;
+/** An id below it and one of 32 bits after it are one whole number that a double has exactly. */
+const MAX_EXACT_ID = 2 ** 21;
 
 /**
  * The union of blocks of one rollup, at least one of them: what `CellTable.addBlock` for each and then `toBlocks`
@@ -89,9 +91,11 @@ function moveRows(queue: RowQueue, builder: BlockBuilder): boolean {
 class RowQueue {
   readonly #blocks: readonly CellBlock[];
   readonly #arity: number;
-  /** Per block: its next row, and that row's key. */
+  /** Per block: its next row, and the first two ids of that row's key as one number. */
   readonly #rows: Uint32Array;
-  readonly #heads: Uint32Array;
+  readonly #prefixes: Float64Array;
+  /** Are keys of the same prefix the same? */
+  readonly #isExact: boolean;
   readonly #heap: Uint32Array;
   #size = 0;
 
@@ -99,7 +103,9 @@ class RowQueue {
     this.#blocks = blocks;
     this.#arity = arity;
     this.#rows = new Uint32Array(blocks.length);
-    this.#heads = new Uint32Array(blocks.length * arity);
+    this.#prefixes = new Float64Array(blocks.length);
+    this.#isExact =
+      arity < 2 || (arity === 2 && blocks.every(({ keys }) => (keys.at(-2) ?? 0) < MAX_EXACT_ID));
     this.#heap = new Uint32Array(blocks.length);
     for (let i = 0; i < blocks.length; i++) {
       if (blocks[i]!.count === 0) continue;
@@ -128,9 +134,10 @@ class RowQueue {
 
   #readHead(block: number): void {
     const arity = this.#arity;
+    if (arity === 0) return;
     const { keys } = this.#blocks[block]!;
-    const from = this.#rows[block]! * arity;
-    for (let i = 0; i < arity; i++) this.#heads[block * arity + i] = keys[from + i]!;
+    const at = this.#rows[block]! * arity;
+    this.#prefixes[block] = arity === 1 ? keys[at]! : keys[at]! * 2 ** 32 + keys[at + 1]!;
   }
 
   #sink(from: number): void {
@@ -150,14 +157,22 @@ class RowQueue {
   }
 
   #isLess(a: number, b: number): boolean {
-    const heads = this.#heads;
+    const left = this.#prefixes[a]!;
+    const right = this.#prefixes[b]!;
+    // A rounded one is never on the wrong side.
+    if (left !== right) return left < right;
+    return !this.#isExact && this.#isKeyLess(a, b);
+  }
+
+  #isKeyLess(a: number, b: number): boolean {
     const arity = this.#arity;
-    const atA = a * arity;
-    const atB = b * arity;
+    const left = this.#blocks[a]!.keys;
+    const right = this.#blocks[b]!.keys;
+    const atA = this.#rows[a]! * arity;
+    const atB = this.#rows[b]! * arity;
     for (let i = 0; i < arity; i++) {
-      const left = heads[atA + i]!;
-      const right = heads[atB + i]!;
-      if (left !== right) return left < right;
+      const difference = left[atA + i]! - right[atB + i]!;
+      if (difference !== 0) return difference < 0;
     }
     return false;
   }

@@ -163,6 +163,7 @@ class Sealer {
   #add(bucket: SealedBucket): void {
     this.#written.set(addressName(bucket.address), bucket);
     this.#sealed.push(bucket);
+    this.#in.store.expect?.(bucket);
   }
 
   /** Stored or just written buckets that begin in `[fromMs, toMs)`. */

@@ -1,7 +1,7 @@
 import type { SketchImage } from "../image-port.js";
 import { uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
-import type { CellBlock } from "../store.js";
+import { registersOf, type CellBlock } from "../store.js";
 import {
   LOG2M,
   NO_PART,
@@ -127,10 +127,11 @@ export class SketchPool {
   }
 
   /** Adds the sketch of a row, when somebody asks for the union. Rows of a block should come one after the other. */
-  defer(cell: number, { tokens, tokenStart, dense }: CellBlock, row: number): void {
+  defer(cell: number, block: CellBlock, row: number): void {
+    const { tokens, tokenStart } = block;
     const start = tokenStart[row]!;
     const end = tokenStart[row + 1]!;
-    const registers = start === end && dense.size > 0 ? dense.get(row) : undefined;
+    const registers = registersOf(block, row);
     if (registers === undefined && start === end) return;
     if (this.#forms[cell] === LENT) this.#toParts(cell);
     const form = this.#forms[cell]!;

@@ -35,6 +35,8 @@ const MASK_HI = Int32Array.of(0, 0, 0, 0, 0, 0xff, 0xffff, 0xff_ffff, -1);
 interface Crowded {
   batch: number;
   index: number;
+  /** Among all texts. */
+  readonly number: number;
 }
 
 const utf8 = new TextEncoder();
@@ -46,6 +48,10 @@ const utf8 = new TextEncoder();
 export class ValueTable implements ValueIndex {
   /** The values of the batch, in order of first appearance. */
   values: string[] = [];
+  /** Their places among `texts`. */
+  numbers: number[] = [];
+  /** How often the table began anew, whereupon numbers begin at 0 again. */
+  generation = 0;
   readonly #seed: number;
   #batch = 0;
   #slots = new Int32Array(INITIAL_SLOTS * SLOT);
@@ -64,13 +70,20 @@ export class ValueTable implements ValueIndex {
   /** Begins another batch. */
   clear(): void {
     this.values = [];
+    this.numbers = [];
     this.#batch++;
     if (this.#texts.length <= KEPT_VALUES && this.#restsUsed <= KEPT_BYTES) return;
+    this.generation++;
     this.#slots = new Int32Array(INITIAL_SLOTS * SLOT);
     this.#texts = [];
     this.#rests = new Uint8Array(INITIAL_BYTES);
     this.#restsUsed = 0;
     this.#crowded.clear();
+  }
+
+  /** All values since the table began, of which `clear` forgets none before it begins anew. */
+  get texts(): readonly string[] {
+    return this.#texts;
   }
 
   /** The index in the batch of `bytes[start, end)`, which is UTF-8 and not empty: from 1 on. */
@@ -113,21 +126,21 @@ export class ValueTable implements ValueIndex {
   #enter(at: number): number {
     const slots = this.#slots;
     slots[at + BATCH] = this.#batch;
-    return (slots[at + INDEX] = this.values.push(this.#texts[slots[at + TEXT]!]!));
+    return (slots[at + INDEX] = this.#appear(slots[at + TEXT]!));
   }
 
   /** A value that has no slot, or none near enough. */
   #add(head: Int32Array, bytes: Uint8Array, start: number, end: number): number {
     const text = decodeValue(bytes, start, end);
     const crowded = this.#crowded.size === 0 ? undefined : this.#crowded.get(text);
-    if (crowded !== undefined) return this.#enterCrowded(crowded, text);
+    if (crowded !== undefined) return this.#enterCrowded(crowded);
     if ((this.#texts.length + 1) * SLOT * 8 > this.#slots.length * MAX_EIGHTHS) this.#growSlots();
     const at = freeSlot(this.#slots, head[HASH]!);
     const number = this.#texts.push(text) - 1;
     if (at < 0) {
-      const entry = { batch: this.#batch - 1, index: 0 };
+      const entry = { batch: this.#batch - 1, index: 0, number };
       this.#crowded.set(text, entry);
-      return this.#enterCrowded(entry, text);
+      return this.#enterCrowded(entry);
     }
     this.#slots.set(head, at);
     this.#slots[at + REST] = this.#keepRest(bytes, start + HEAD_BYTES, end);
@@ -135,10 +148,15 @@ export class ValueTable implements ValueIndex {
     return this.#enter(at);
   }
 
-  #enterCrowded(entry: Crowded, text: string): number {
+  #enterCrowded(entry: Crowded): number {
     if (entry.batch === this.#batch) return entry.index;
     entry.batch = this.#batch;
-    return (entry.index = this.values.push(text));
+    return (entry.index = this.#appear(entry.number));
+  }
+
+  #appear(number: number): number {
+    this.numbers.push(number);
+    return this.values.push(this.#texts[number]!);
   }
 
   #keepRest(bytes: Uint8Array, start: number, end: number): number {
@@ -162,8 +180,9 @@ export class ValueTable implements ValueIndex {
       const to = freeSlot(slots, before[from + HASH]!);
       if (to >= 0) slots.set(before.subarray(from, from + SLOT), to);
       else {
-        const entry = { batch: before[from + BATCH]!, index: before[from + INDEX]! };
-        this.#crowded.set(this.#texts[before[from + TEXT]!]!, entry);
+        const number = before[from + TEXT]!;
+        const entry = { batch: before[from + BATCH]!, index: before[from + INDEX]!, number };
+        this.#crowded.set(this.#texts[number]!, entry);
       }
     }
     this.#slots = slots;

@@ -13,18 +13,24 @@ class FakeTurns implements Turns {
   };
 }
 
-t.test("work that takes long gives others a turn every few milliseconds", async (t) => {
-  const turns = new FakeTurns();
-  function* work(): Sliced<string> {
-    for (let step = 0; step < 100; step++) {
-      turns.nowMs += 1;
-      yield 1;
+t.test(
+  "work that takes long gives others a turn every millisecond or two, or as often as it was told",
+  async (t) => {
+    const turns = new FakeTurns();
+    function* work(): Sliced<string> {
+      for (let step = 0; step < 100; step++) {
+        turns.nowMs += 1;
+        yield 1;
+      }
+      return "done";
     }
-    return "done";
-  }
-  t.equal(await inSlices(work(), new Slices(turns)), "done");
-  t.equal(turns.taken, 20, "100 ms in slices of 5");
-});
+    t.equal(await inSlices(work(), new Slices(turns)), "done");
+    t.equal(turns.taken, 50, "100 ms in slices of 2");
+    turns.taken = 0;
+    await inSlices(work(), new Slices(turns, () => (turns.taken < 5 ? 9 : 4)));
+    t.equal(turns.taken, 15, "50 ms in slices of 10, and 50 in slices of 5");
+  },
+);
 
 t.test("under a clock that stands still, the amount of work decides", async (t) => {
   const turns = new FakeTurns();
@@ -69,8 +75,8 @@ t.test("batches that land together are folded in order, a few in each turn", asy
     folded.map(([batch]) => batch),
     all.map((_, batch) => batch),
   );
-  t.equal(folded.filter(([, turn]) => turn === 0).length, 3, "three of 2 ms in the first slice");
-  t.equal(turns.taken, 3);
+  t.equal(folded.filter(([, turn]) => turn === 0).length, 1, "one of 2 ms in the first slice");
+  t.equal(turns.taken, 11);
 });
 
 t.test("a batch that cannot be folded is told so, and those behind it are folded all the same", async (t) => {

@@ -55,6 +55,23 @@ t.test("buckets have the same bytes whether they were encoded in a thread or her
   }
 });
 
+t.test("a bucket whose encoding began before its commit is the same, and is encoded once", async (t) => {
+  const encoder = new BlockEncoder();
+  t.teardown(() => encoder.close());
+  const buckets = [...bucketsOf(MANY, 1), ...bucketsOf(30, 2), ...bucketsOf(MANY, 3)];
+  for (const begun of [buckets, buckets.toReversed()]) {
+    for (const one of begun) encoder.begin(one);
+    const copies = buckets.map((one) => ({ ...one }));
+    const encoded = await encoder.encode(copies);
+    const wanted = await new BlockEncoder().encode(
+      buckets.map((one) => ({ ...one, blocks: [...one.blocks] })),
+    );
+    t.same(encoded, wanted);
+    const again = await encoder.encode(copies);
+    t.equal(again[0]!.blocks[0]!.bytes, encoded[0]!.blocks[0]!.bytes, "the very bytes of the first time");
+  }
+});
+
 t.test("commits at the same time, and larger than may be handed over at once, do not mix", async (t) => {
   const encoder = new BlockEncoder();
   t.teardown(() => encoder.close());

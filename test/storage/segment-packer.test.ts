@@ -2,8 +2,8 @@ import t from "tap";
 import { encodeRecord } from "../../storage/log-codec.js";
 import { SegmentBuilder } from "../../storage/segment-builder.js";
 import { encodeSegment, type EncodedSegment } from "../../storage/segment-encoder.js";
-import type { PackRequest, RecordBytes } from "../../storage/segment-main.js";
-import { SegmentPacker } from "../../storage/segment-packer.js";
+import type { RecordBytes } from "../../storage/segment-main.js";
+import { SegmentPacker, startPacking } from "../../storage/segment-packer.js";
 import { ThreadOnDemand } from "../../storage/thread-on-demand.js";
 import { WorkThread } from "../../storage/work-thread.js";
 import { record } from "./samples.js";
@@ -71,7 +71,7 @@ t.test(
 );
 
 t.test("a thread that ends in the middle of a segment costs none of its records", async (t) => {
-  const thread = new ThreadOnDemand<PackRequest, EncodedSegment | undefined>("segment-main");
+  const thread = new ThreadOnDemand(startPacking);
   let asked = 0;
   function* records(): Generator<RecordBytes> {
     for (const [i, one] of bytesOf(MANY).entries()) {
@@ -88,9 +88,9 @@ t.test("a thread that ends in the middle of a segment costs none of its records"
 });
 
 t.test("a thread is kept for the next work, and ends after a while without", async (t) => {
-  const thread = new ThreadOnDemand<PackRequest, undefined>("segment-main", 1);
+  const thread = new ThreadOnDemand(startPacking, 1);
   t.teardown(() => thread.close());
-  const begin = (): Promise<undefined> =>
+  const begin = (): Promise<unknown> =>
     thread.use(
       (one) => one.ask({ kind: "begin", from: FROM, events: 10 }),
       async () => undefined,
@@ -100,7 +100,7 @@ t.test("a thread is kept for the next work, and ends after a while without", asy
   while (thread.isRunning) await new Promise((resolve) => setTimeout(resolve, 1));
   await begin();
   t.equal(thread.isRunning, true, "and begins again");
-  const kept = new ThreadOnDemand<PackRequest, undefined>("segment-main", 0);
+  const kept = new ThreadOnDemand(startPacking, 0);
   await kept.use(
     (one) => one.ask({ kind: "begin", from: FROM, events: 10 }),
     async () => undefined,

@@ -19,6 +19,7 @@ import type {
   Revision,
   Storage,
   StoreCommit,
+  StoredBucket,
   StoreMeta,
   TierSize,
 } from "../../engine/store.js";
@@ -232,6 +233,10 @@ class GatedStore extends Door implements BucketStore {
 
   check(address: BucketAddress): readonly CellBlock[] {
     return this.#inner.store.check(address);
+  }
+
+  expect(bucket: StoredBucket): void {
+    this.#inner.store.expect?.(bucket);
   }
 
   lastRevision(): number {

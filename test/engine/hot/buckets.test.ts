@@ -1,3 +1,4 @@
+import { Slices } from "../../../engine/sliced.js";
 import fc from "fast-check";
 import t from "tap";
 import { QUARTER_MS } from "../../../engine/calendar/grain.js";
@@ -61,7 +62,7 @@ t.test(
                 watermark: FIRST_MS,
                 dedupeFrom: 0,
                 now: 0,
-                turns: TURNS,
+                slices: new Slices(TURNS),
               })
               .catch(() => undefined);
             if (!isRight()) return false;

@@ -135,7 +135,7 @@ class Counted {
       watermark: NOON_MS,
       dedupeFrom: 0,
       now: 0,
-      turns: TURNS,
+      slices: new Slices(TURNS),
     });
   }
 

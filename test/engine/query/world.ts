@@ -1,3 +1,4 @@
+import { Slices, type Turns } from "../../../engine/sliced.js";
 import { getZone, QUARTER_MS } from "../../../engine/calendar/index.js";
 import { BatchBuilder } from "../../../engine/event.js";
 import { Buckets } from "../../../engine/hot/buckets.js";
@@ -10,6 +11,8 @@ import type { QueryResult } from "../../../engine/api.js";
 import { openMemory } from "../../../storage/memory.js";
 import type { QuestionGround } from "../../../engine/query/questions.js";
 import type { Seen } from "./naive.js";
+
+const TURNS: Turns = { nextTurn: () => Promise.resolve(), stopwatch: () => 0 };
 
 export const MAX_LATENESS_MS = 30 * 86_400_000;
 
@@ -94,7 +97,7 @@ export class World {
       watermark: this.watermarkMs,
       dedupeFrom: 0,
       now: this.now,
-      turns: { nextTurn: () => Promise.resolve(), stopwatch: () => 0 },
+      slices: new Slices(TURNS),
     });
     this.sealedUntil = this.buckets.sealedUntil("UTC");
   }
@@ -108,7 +111,7 @@ export class World {
       dedupeFrom: 0,
       now: this.now,
       amendments: { reach },
-      turns: { nextTurn: () => Promise.resolve(), stopwatch: () => 0 },
+      slices: new Slices(TURNS),
     });
   }
 
