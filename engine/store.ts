@@ -48,6 +48,15 @@ export interface CellBlock {
   readonly dense: ReadonlyMap<number, Uint8Array>;
 }
 
+/**
+ * The same columns, in an object as all blocks are: code that has seen objects of several shapes is compiled again with
+ * each, and is slower in the end.
+ */
+export function cellBlock(columns: CellBlock): CellBlock {
+  const { rollup, arity, count, keys, views, anonymous, created, tokenStart, tokens, dense } = columns;
+  return { rollup, arity, count, keys, views, anonymous, created, tokenStart, tokens, dense };
+}
+
 /** Registers of a row's sketch; undefined for a small one. */
 export function registersOf({ tokenStart, dense }: CellBlock, row: number): Uint8Array | undefined {
   // Nearly all rows have tokens, which tells it sooner than the map.

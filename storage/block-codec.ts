@@ -4,7 +4,7 @@
  */
 import { projectBlock, projectInSlices } from "../engine/hot/merge-blocks.js";
 import { atOnce, type Sliced } from "../engine/sliced.js";
-import { registersOf, type CellBlock } from "../engine/store.js";
+import { cellBlock, registersOf, type CellBlock } from "../engine/store.js";
 import { DERIVED_MAGIC, encodeDerived, findSources, readDerived, type Derived } from "./block-derived.js";
 import {
   frameChecksum,
@@ -116,7 +116,7 @@ export function* decodeInSlices(
     yield to - from + (sketches.end - before) / TOKENS_CODED_OF_ROW;
   }
   if (sketches.end !== tokens || sketches.dense.size !== dense) throw reader.broken();
-  return { rollup, count, ...rows, ...sketches.columns() };
+  return cellBlock({ rollup, count, ...rows, ...sketches.columns() });
 }
 
 /**

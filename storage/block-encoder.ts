@@ -7,7 +7,7 @@ import type { Encoded, EncodeRequest } from "./block-main.js";
 import { flatSize, flattened, type FlatBlock } from "./flat-block.js";
 import type { BlockEntry } from "./store-codec.js";
 import { isMemoryScarce } from "./scarcity.js";
-import { SpareBuffers } from "./spare-buffers.js";
+import { SpareBuffers } from "../engine/spare-buffers.js";
 import { ThreadOnDemand } from "./thread-on-demand.js";
 import { WorkThread } from "./work-thread.js";
 import { TURNS } from "./write-queue.js";
@@ -23,7 +23,7 @@ const THREAD_FROM_ROWS = 20_000;
 /** The same for a thread that runs already: to hand over and back takes as long as to encode so many. */
 const RUNNING_THREAD_FROM_ROWS = 1000;
 /** Copies of blocks that the thread may have at a time, bytes; what is larger is encoded here, where it needs no copy. */
-const MAX_HANDED_OVER_BYTES = 32 * 1024 * 1024;
+const MAX_HANDED_OVER_BYTES = 64 * 1024 * 1024;
 const MAX_SPARE_BYTES = 24 * 1024 * 1024;
 
 export interface EncodedBucket {

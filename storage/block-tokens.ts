@@ -27,13 +27,13 @@ export function writeTokens(bits: BitWriter, tokens: Uint32Array, start: number,
     const hash = token >>> TOKEN_RANK_BITS;
     const step = hash - before;
     const left = end - i;
-    if (left === 1) writeLast(bits, step, HASHES - before);
+    const rank = (token - 1) & (RANKS - 1);
+    if (left === 1) writeLast(bits, step, HASHES - before, rank);
     else {
       const parameter = riceParameter(HASHES - before, left);
-      bits.unary(step >>> parameter);
-      bits.write(step & ((1 << parameter) - 1), parameter);
+      const quotient = step >>> parameter;
+      writeCode(bits, quotient, step & ((1 << parameter) - 1), parameter, rank);
     }
-    bits.unary((token - 1) & (RANKS - 1));
     before = hash;
   }
 }
@@ -55,7 +55,7 @@ export function readTokens(bits: BitReader, count: number, tokens: Uint32Array, 
       at += parameter;
     } else if (range > 1) {
       const width = 31 - Math.clz32(range - 1);
-      const short = 2 ** (width + 1) - range;
+      const short = (2 << width) - range;
       let step = next & ((1 << width) - 1);
       at += width;
       if (step >= short) {
@@ -88,14 +88,30 @@ function riceParameter(range: number, left: number): number {
   return 32 - Math.clz32(range * (left <= SMALL_LIMIT ? FACTORS[left]! : RICE_FACTOR / left));
 }
 
-/** Truncated binary: the first `2^width − range` numbers take a bit less than the others. */
-function writeLast(bits: BitWriter, step: number, range: number): void {
-  if (range === 1) return;
-  const width = 31 - Math.clz32(range - 1);
-  const short = 2 ** (width + 1) - range;
-  if (step < short) bits.write(step, width);
+/** A quotient in unary, so many bits of a remainder, and a rank in unary: nearly always in one word. */
+function writeCode(bits: BitWriter, quotient: number, rest: number, width: number, rank: number): void {
+  const used = quotient + 1 + width;
+  if (used + rank < 31)
+    bits.write((1 << quotient) | (rest << (quotient + 1)) | (1 << (used + rank)), used + rank + 1);
   else {
-    bits.write((step + short) >>> 1, width);
-    bits.write((step + short) & 1, 1);
+    bits.unary(quotient);
+    bits.write(rest, width);
+    bits.unary(rank);
+  }
+}
+
+/** Truncated binary: the first `2^width − range` numbers take a bit less than the others. Then the rank in unary. */
+function writeLast(bits: BitWriter, step: number, range: number, rank: number): void {
+  if (range === 1) return bits.unary(rank);
+  const width = 31 - Math.clz32(range - 1);
+  const short = (2 << width) - range;
+  const isShort = step < short;
+  const used = isShort ? width : width + 1;
+  const number = step + short;
+  const value = isShort ? step : (number >>> 1) | ((number & 1) << width);
+  if (used + rank < 31) bits.write(value | (1 << (used + rank)), used + rank + 1);
+  else {
+    bits.write(value, used);
+    bits.unary(rank);
   }
 }

@@ -1,5 +1,5 @@
 /** Cell blocks as one stretch of memory each, which another thread can take over without another copy. */
-import type { CellBlock } from "../engine/store.js";
+import { cellBlock, type CellBlock } from "../engine/store.js";
 import type { Sliced } from "../engine/sliced.js";
 import { DENSE_REGISTERS } from "./checks.js";
 
@@ -52,7 +52,7 @@ export function unflattened(flat: FlatBlock): CellBlock {
   for (const [i, row] of denseRows.entries()) {
     dense.set(row, registers.subarray(i * DENSE_REGISTERS, (i + 1) * DENSE_REGISTERS));
   }
-  return { rollup, arity, count, ...columns, dense };
+  return cellBlock({ rollup, arity, count, ...columns, dense });
 }
 
 interface Views extends Pick<

@@ -1,5 +1,5 @@
 import { mergeBlocks } from "../engine/hot/merge-blocks.js";
-import type { CellBlock } from "../engine/store.js";
+import { cellBlock, type CellBlock } from "../engine/store.js";
 import {
   PACKED_VERSION,
   compareFirstKey,
@@ -107,7 +107,7 @@ export class OpenBlock {
     const sketches = new SketchColumn(end - start, Math.ceil(room));
     for (let row = 0; row < start; row++) source.skip();
     for (let row = start; row < end; row++) sketches.read(source);
-    return {
+    return cellBlock({
       rollup,
       arity,
       count: end - start,
@@ -116,7 +116,7 @@ export class OpenBlock {
       anonymous: rows.anonymous.slice(start, end),
       created: rows.created.slice(start, end),
       ...sketches.columns(),
-    };
+    });
   }
 }
 

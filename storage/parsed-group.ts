@@ -1,4 +1,4 @@
-import type { CellBlock } from "../engine/store.js";
+import { cellBlock, type CellBlock } from "../engine/store.js";
 import { GroupReader } from "./block-group.js";
 import { compareKey, emptyRows, type Rows } from "./block-rows.js";
 import type { ByteReader } from "./bytes.js";
@@ -39,7 +39,7 @@ export class ParsedGroup {
     let end = start;
     while (end < all && compareKey(keys, end * arity, prefix) === 0) end++;
     if (start === end) return undefined;
-    return {
+    return cellBlock({
       rollup,
       arity,
       count: end - start,
@@ -48,7 +48,7 @@ export class ParsedGroup {
       anonymous: anonymous.slice(start, end),
       created: created.slice(start, end),
       ...this.#sketches(start, end),
-    };
+    });
   }
 
   #sketches(start: number, end: number): Pick<CellBlock, "tokenStart" | "tokens" | "dense"> {

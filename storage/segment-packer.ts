@@ -13,6 +13,8 @@ type Packed = EncodedSegment | undefined;
 
 /** To start a thread takes as long as to pack some ten thousand events. */
 const THREAD_FROM_EVENTS = 100_000;
+/** Beyond this rate, 1 M events in so long, the thread is kept: to pack them takes two seconds. */
+const KEPT_MS = 5000;
 /** Handed over at once, bytes: they are copied, some 0.1 ms. */
 const HANDED_OVER_BYTES = 256 * 1024;
 
@@ -24,7 +26,7 @@ export function startPacking(): WorkThread<PackRequest, Packed> {
 export class SegmentPacker {
   readonly #thread: ThreadOnDemand<PackRequest, Packed>;
 
-  constructor(thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand(startPacking)) {
+  constructor(thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand(startPacking, KEPT_MS)) {
     this.#thread = thread;
   }
 

@@ -2,7 +2,7 @@
 import { isMemoryScarce } from "./scarcity.js";
 import { ThreadFailure, type WorkThread } from "./work-thread.js";
 
-/** A thread that has just begun compiles for a second all that it does: it is kept for the next work, for tens of MiB. */
+/** A thread that has just begun compiles for a second all that it does: it is kept for the next work, at some 30 MiB. */
 const KEPT_MS = 30_000;
 
 export class ThreadOnDemand<Request, Reply> {
@@ -14,9 +14,9 @@ export class ThreadOnDemand<Request, Reply> {
   #hasNone = false;
 
   /** `keptMs`: how long it is kept without work. */
-  constructor(start: () => WorkThread<Request, Reply>, keptMs: number = isMemoryScarce() ? 0 : KEPT_MS) {
+  constructor(start: () => WorkThread<Request, Reply>, keptMs: number = KEPT_MS) {
     this.#start = start;
-    this.#keptMs = keptMs;
+    this.#keptMs = isMemoryScarce() ? 0 : keptMs;
   }
 
   /** There can be no thread, or none any more. */

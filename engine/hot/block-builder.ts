@@ -1,7 +1,7 @@
 import { raiseByTokens, uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
 import { CHUNK, ROWS_OF_DENSE, TOKENS_OF_ROW, type Sliced } from "../sliced.js";
-import { registersOf, type CellBlock } from "../store.js";
+import { cellBlock, registersOf, type CellBlock } from "../store.js";
 import { giveScratchBack, takeScratch, type ScratchColumns } from "./scratch-columns.js";
 import { LOG2M, REGISTERS } from "./sketch-pool.js";
 import { TokenUnion, mergeRuns } from "./token-union.js";
@@ -74,7 +74,7 @@ export class BlockBuilder {
     this.#finishRow();
     const count = this.#count;
     const { keys, views, anonymous, created, tokenStart, tokens } = this.#columns;
-    const block = {
+    const block = cellBlock({
       rollup: this.#rollup,
       arity: this.#arity,
       count,
@@ -85,7 +85,7 @@ export class BlockBuilder {
       tokenStart: yield* copyOf(tokenStart, count + 1),
       tokens: yield* copyOf(tokens, this.#tokenEnd),
       dense: this.#dense,
-    };
+    });
     giveScratchBack(this.#columns);
     return block;
   }

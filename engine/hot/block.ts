@@ -1,4 +1,4 @@
-import type { CellBlock } from "../store.js";
+import { cellBlock, type CellBlock } from "../store.js";
 import type { Schema } from "../schema.js";
 import { CHUNK, ROWS_OF_DENSE, atOnce, eachChunk, type Sliced } from "../sliced.js";
 import type { CellTable } from "./cell-table.js";
@@ -10,7 +10,7 @@ const MAX_DIGIT_BITS = 16;
 /** To sort so many tokens takes about as long as a row does. */
 const TOKENS_SORTED_OF_ROW = 4;
 
-type NewBlock = Omit<CellBlock, "dense"> & { readonly dense: Map<number, Uint8Array> };
+type Counts = Omit<CellBlock, "tokens" | "dense">;
 
 /** The cells of a table as sorted blocks, one per rollup that has any. */
 export function toBlocks(table: CellTable, schema: Schema): CellBlock[] {
@@ -141,7 +141,7 @@ function* radixPass(digit: Digit, from: Uint32Array, to: Uint32Array): Sliced<vo
 
 function* blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32Array): Sliced<CellBlock> {
   const count = cells.length;
-  const block = {
+  const counts: Counts = {
     rollup,
     arity,
     count,
@@ -150,14 +150,13 @@ function* blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32
     anonymous: new Float64Array(count),
     created: new Float64Array(count),
     tokenStart: new Uint32Array(count + 1),
-    tokens: new Uint32Array(0),
-    dense: new Map<number, Uint8Array>(),
   };
-  yield* eachChunk(count, (from, to) => copyCounts(table, cells, block, from, to));
-  block.tokens = new Uint32Array(block.tokenStart[count]!);
+  yield* eachChunk(count, (from, to) => copyCounts(table, cells, counts, from, to));
+  const dense = new Map<number, Uint8Array>();
+  const block = cellBlock({ ...counts, tokens: new Uint32Array(counts.tokenStart[count]!), dense });
   let work = 0;
   for (let row = 0; row < count; row++) {
-    work += copySketch(table, cells[row]!, block, row);
+    work += copySketch(table, cells[row]!, block, row, dense);
     if (work < CHUNK) continue;
     yield work;
     work = 0;
@@ -165,7 +164,7 @@ function* blockOf(table: CellTable, rollup: number, arity: number, cells: Uint32
   return block;
 }
 
-function copyCounts(table: CellTable, cells: Uint32Array, block: CellBlock, from: number, to: number): void {
+function copyCounts(table: CellTable, cells: Uint32Array, block: Counts, from: number, to: number): void {
   const { arity } = block;
   for (let row = from; row < to; row++) {
     const cell = cells[row]!;
@@ -178,9 +177,15 @@ function copyCounts(table: CellTable, cells: Uint32Array, block: CellBlock, from
 }
 
 /** Returns how much work that was, in rows. */
-function copySketch({ sketches }: CellTable, cell: number, block: NewBlock, row: number): number {
+function copySketch(
+  { sketches }: CellTable,
+  cell: number,
+  block: CellBlock,
+  row: number,
+  dense: Map<number, Uint8Array>,
+): number {
   if (sketches.isDense(cell)) {
-    block.dense.set(row, sketches.registers(cell).slice());
+    dense.set(row, sketches.registers(cell).slice());
     return ROWS_OF_DENSE;
   }
   const start = block.tokenStart[row]!;

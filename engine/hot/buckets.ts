@@ -1,3 +1,4 @@
+import { copyAnew, type CopyColumn } from "./column-copies.js";
 import { QUARTER_MS, type Grain } from "../calendar/grain.js";
 import type { Zone } from "../calendar/zone.js";
 import type { DeltaImage, HotImage } from "../image-port.js";
@@ -177,7 +178,7 @@ export class Buckets {
   }
 
   /** Copies of all deltas, as of now or later. Undefined when a commit begins or ends meanwhile. */
-  async deltaImages(slices: Slices): Promise<DeltaImage[] | undefined> {
+  async deltaImages(slices: Slices, copy: CopyColumn = copyAnew): Promise<DeltaImage[] | undefined> {
     this.#settle();
     const writing = this.#writing;
     const images: DeltaImage[] = [];
@@ -185,7 +186,7 @@ export class Buckets {
     const deltas = [...this.#deltas.writing, ...this.#deltas.active];
     for (const [i, [quarterMs, { table, firstPosition, since, backfill }]] of deltas.entries()) {
       const through = i < beingWritten ? writing!.position : this.#position;
-      images.push({ quarterMs, firstPosition, through, since, backfill, table: table.image() });
+      images.push({ quarterMs, firstPosition, through, since, backfill, table: table.image(copy) });
       if (!slices.isOver(table.count)) continue;
       await slices.pause();
       this.#settle();

@@ -1,3 +1,4 @@
+import { copyAnew, type CopyColumn } from "./column-copies.js";
 import type { TableImage } from "../image-port.js";
 import { registersOf, type CellBlock } from "../store.js";
 import { CELL_MASK, CellIndex, MAX_CELLS, slotOf, tagOf } from "./cell-index.js";
@@ -77,17 +78,17 @@ export class CellTable {
   }
 
   /** A copy of all columns. */
-  image(): TableImage {
+  image(copy: CopyColumn = copyAnew): TableImage {
     const { arity, count } = this;
     return {
       arity,
       count,
-      keys: this.keys.slice(0, count * arity),
-      rollups: this.rollups.slice(0, count),
-      views: this.views.slice(0, count),
-      anonymous: this.#anonymous?.slice(0, count),
-      created: this.#created?.slice(0, count),
-      sketches: this.sketches.image(count),
+      keys: copy(this.keys, count * arity),
+      rollups: copy(this.rollups, count),
+      views: copy(this.views, count),
+      anonymous: this.#anonymous && copy(this.#anonymous, count),
+      created: this.#created && copy(this.#created, count),
+      sketches: this.sketches.image(count, copy),
     };
   }
 

@@ -1,3 +1,4 @@
+import { ColumnCopies } from "./column-copies.js";
 import type { HotImage, ImagePort } from "../image-port.js";
 import { batchDigest } from "../body-digest.js";
 import type { EventLog, Position } from "../log.js";
@@ -26,6 +27,7 @@ export interface ImagesOptions extends Turns {
  */
 export class Images {
   readonly #options: ImagesOptions;
+  readonly #copies = new ColumnCopies();
   #running: Promise<void> | undefined;
   /** Events folded when the last one was made, written or not. */
   #madeAt = 0;
@@ -91,6 +93,7 @@ export class Images {
   async #drop(): Promise<void> {
     await this.#options.port!.drop();
     this.#position = 0;
+    if (this.#options.buckets.hotCells < ALWAYS_WORTH_CELLS) this.#copies.clear();
   }
 
   async #renew(): Promise<void> {
@@ -108,6 +111,8 @@ export class Images {
       this.#lastError = undefined;
     } catch (error) {
       this.#lastError = error as Error;
+    } finally {
+      this.#copies.takeBack();
     }
   }
 
@@ -115,7 +120,7 @@ export class Images {
   async #make(): Promise<HotImage | undefined> {
     const { buckets, watermark, dedupeFrom } = this.#options;
     const { position } = buckets;
-    const deltas = await buckets.deltaImages(new Slices(this.#options));
+    const deltas = await buckets.deltaImages(new Slices(this.#options), this.#copies.copy);
     if (deltas === undefined) return undefined;
     const image = {
       schema: buckets.schema.fingerprint,

@@ -1,3 +1,4 @@
+import type { CopyColumn } from "./column-copies.js";
 import type { SketchImage } from "../image-port.js";
 import { uniteRegisters } from "../sketch/registers.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
@@ -80,14 +81,14 @@ export class SketchPool {
   }
 
   /** A copy of the first `count` cells' sketches, none of which is borrowed. */
-  image(count: number): SketchImage {
+  image(count: number, copy: CopyColumn): SketchImage {
     if (this.#parts !== undefined || this.#lent !== undefined)
       throw new Error("BUG: an image of what is borrowed");
     return {
-      refs: this.#refs.slice(0, count),
-      forms: this.#forms.slice(0, count),
-      dense: this.#dense.map((registers) => registers.slice()),
-      ...this.#blocks.image(),
+      refs: copy(this.#refs, count),
+      forms: copy(this.#forms, count),
+      dense: this.#dense.map((registers) => copy(registers, registers.length)),
+      ...this.#blocks.image(copy),
     };
   }
 

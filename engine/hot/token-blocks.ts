@@ -3,6 +3,7 @@
  * open-addressing sets of more, whose first word counts their tokens. Blocks come in classes that lie close together, so
  * that little of them is empty; blocks that were outgrown are chained up by class and used again.
  */
+import type { CopyColumn } from "./column-copies.js";
 import type { SketchImage } from "../image-port.js";
 import { SMALL_LIMIT } from "../sketch/token.js";
 
@@ -62,9 +63,9 @@ export class TokenBlocks {
     return blocks;
   }
 
-  image(): Pick<SketchImage, "chunks" | "free"> {
+  image(copy: CopyColumn): Pick<SketchImage, "chunks" | "free"> {
     const last = this.#chunks.length - 1;
-    const chunks = this.#chunks.map((chunk, i) => chunk.slice(0, i === last ? this.#end : undefined));
+    const chunks = this.#chunks.map((chunk, i) => copy(chunk, i === last ? this.#end : chunk.length));
     return { chunks, free: this.#free.slice() };
   }
 

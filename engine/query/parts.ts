@@ -1,6 +1,6 @@
 import type { CellTable } from "../hot/cell-table.js";
 import { REGISTERS } from "../hot/sketch-pool.js";
-import type { CellBlock } from "../store.js";
+import { cellBlock, type CellBlock } from "../store.js";
 import { Lru } from "./lru.js";
 
 /** The sealed part of what a question reads: only a late event changes it. */
@@ -75,7 +75,7 @@ function blockOf(table: CellTable): CellBlock {
   }
   const tokens = new Uint32Array(tokenStart[count]!);
   for (let cell = 0; cell < count; cell++) sketches.copyTokens(cell, tokens, tokenStart[cell]!);
-  return {
+  return cellBlock({
     rollup: 0,
     arity,
     count,
@@ -86,5 +86,5 @@ function blockOf(table: CellTable): CellBlock {
     tokenStart,
     tokens,
     dense,
-  };
+  });
 }

