@@ -14,6 +14,8 @@ import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../server/main.js", import.meta.url));
 const SAMPLER = new URL("loop-sampler.js", import.meta.url).href;
+/** As `npm start` has it: docs/runbook.md, "Node's own threads". */
+const NODE_FLAGS = ["--v8-pool-size=1"];
 /** Of a profile, µs: fine enough to find functions, and coarse enough to change little. */
 const PROFILE_INTERVAL_US = 500;
 
@@ -45,7 +47,7 @@ export class ServerProcess {
   /** `env` are settings of the server, by their variables. */
   static async start(env: Readonly<Record<string, string>> = {}): Promise<ServerProcess> {
     const data = mkdtempSync(join(process.env["TIDEMARK_BENCH_DIR"] ?? tmpdir(), "tidemark-bench-"));
-    const child = spawn(process.execPath, [...profileFlags(), "--import", SAMPLER, MAIN], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...profileFlags(), "--import", SAMPLER, MAIN], {
       env: { ...withoutSettings(), TIDEMARK_PORT: "0", TIDEMARK_DATA: data, ...env },
       stdio: ["ignore", "pipe", "inherit", "ipc"],
     });

@@ -3,18 +3,21 @@ const SLACK = 1.25;
 /** Memory that is kept for the next copies: new memory takes three times as long to be had as to be written. */
 export class SpareBuffers {
   readonly #maxBytes: number;
+  readonly #allocate: (size: number) => ArrayBuffer;
   /** Ascending by size. */
   readonly #spare: ArrayBuffer[] = [];
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  /** `allocate`: new memory, which need not be filled with zeros. */
+  constructor(maxBytes: number, allocate = (size: number): ArrayBuffer => new ArrayBuffer(size)) {
     this.#maxBytes = maxBytes;
+    this.#allocate = allocate;
   }
 
   /** At least `size` bytes, with anything in them. */
   take(size: number): ArrayBuffer {
     const at = this.#placeOf(size);
-    if (at === this.#spare.length) return new ArrayBuffer(Math.ceil(size * SLACK));
+    if (at === this.#spare.length) return this.#allocate(Math.ceil(size * SLACK));
     const [buffer] = this.#spare.splice(at, 1) as [ArrayBuffer];
     this.#bytes -= buffer.byteLength;
     return buffer;

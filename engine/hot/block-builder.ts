@@ -247,6 +247,12 @@ function* begins(column: ArrayLike<number>, start: ArrayLike<number>): Sliced<bo
 }
 
 function* copyOf<T extends Uint32Array | Float64Array>(column: T, length: number): Sliced<T> {
-  yield length / TOKENS_OF_ROW;
-  return column.slice(0, length) as T;
+  // Not `slice`: memory that is new takes 0.4 ms a MiB to be had when it is first written.
+  const copy = new (column.constructor as new (length: number) => T)(length);
+  for (let from = 0; from < length; from += VALUES_PER_STEP) {
+    const to = Math.min(from + VALUES_PER_STEP, length);
+    copy.set(column.subarray(from, to), from);
+    yield (to - from) / TOKENS_OF_ROW;
+  }
+  return copy;
 }

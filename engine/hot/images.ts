@@ -118,7 +118,9 @@ export class Images {
 
   /** Undefined when a commit began or ended meanwhile, which moves deltas: the next batch tries again. */
   async #make(): Promise<HotImage | undefined> {
-    const { buckets, watermark, dedupeFrom } = this.#options;
+    const { buckets, watermark, dedupeFrom, nextTurn } = this.#options;
+    // This is asked for in the middle of a batch: with many cells the two together are a long pause.
+    if (buckets.hotCells > ALWAYS_WORTH_CELLS) await nextTurn();
     const { position } = buckets;
     const deltas = await buckets.deltaImages(new Slices(this.#options), this.#copies.copy);
     if (deltas === undefined) return undefined;
