@@ -307,6 +307,45 @@ t.test("blocks merged in order are those of a table that took them all, register
   t.pass("300 sets of blocks");
 });
 
+/** Around what two of them can be told apart by in one double. */
+const WIDE_IDS = [2, 3, 2 ** 21 - 1, 2 ** 21, 2 ** 21 + 1, 2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1];
+
+t.test("blocks are merged in the order of their keys, of any ids and however many", async (t) => {
+  const dimensions = ["a", "b", "c", "d"];
+  const rollups = [dimensions, ["a", "b", "c"], ["a", "b"], ["a"], []];
+  const schema = defineSchema({ dimensions, subject: "a", remembered: [], rollups });
+  const cell = fc.record({
+    key: fc.array(fc.constantFrom(...WIDE_IDS), { minLength: 4, maxLength: 4 }),
+    tokens: fc.array(fc.nat(60), { maxLength: 12 }),
+  });
+  const property = fc.property(
+    fc.array(fc.array(cell, { maxLength: 40 }), { minLength: 2, maxLength: 9 }),
+    (parts) => {
+      const fill = (table: CellTable, cells: (typeof parts)[number]): CellTable => {
+        for (const { key, tokens } of cells) {
+          for (const { id, dims } of schema.rollups) {
+            const at = table.upsert(
+              id,
+              Uint32Array.from(key, (one, i) => (i < dims.length ? one : 0)),
+            );
+            table.views[at]!++;
+            for (const token of tokens) table.sketches.add(at, ((token + 1) << 6) | 1);
+          }
+        }
+        return table;
+      };
+      const blocks = parts.flatMap((cells) => toBlocks(fill(new CellTable(4), cells), schema));
+      const wanted = toBlocks(fill(new CellTable(4), parts.flat()), schema);
+      const merged = wanted.map(({ rollup }) =>
+        mergeBlocks(blocks.filter((block) => block.rollup === rollup)),
+      );
+      equal(merged.map(plain), wanted.map(plain), "merged blocks");
+    },
+  );
+  fc.assert(property, { numRuns: 200 });
+  t.pass("200 sets of blocks");
+});
+
 t.test("a union of 2,048 tokens is still a set, and one of 2,049 is not", async (t) => {
   const schema = defineSchema();
   // Two parts that have all but 700 viewers in common.

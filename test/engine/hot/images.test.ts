@@ -3,10 +3,11 @@ import fc from "fast-check";
 import t from "tap";
 import { QUARTER_MS } from "../../../engine/calendar/grain.js";
 import { getZone } from "../../../engine/calendar/names.js";
-import type { HotImage } from "../../../engine/image-port.js";
+import type { DeltaImage, HotImage, TableImage } from "../../../engine/image-port.js";
 import { toBlocks } from "../../../engine/hot/block.js";
 import { Buckets } from "../../../engine/hot/buckets.js";
 import { CellTable } from "../../../engine/hot/cell-table.js";
+import { ColumnCopies } from "../../../engine/hot/column-copies.js";
 import { Dictionaries } from "../../../engine/hot/dictionaries.js";
 import { defineSchema } from "../../../engine/schema.js";
 import { atOnce, Slices } from "../../../engine/sliced.js";
@@ -51,20 +52,43 @@ function imageOf(tables: readonly CellTable[]): HotImage {
     dedupeFrom: 3,
     values: [{ dimension: 1, firstId: 7, values: ["", "ä", "(other)".repeat(300)] }],
     remembered: [{ dimension: 1, subjects: Uint32Array.of(2, 5), ids: Uint32Array.of(8, 7) }],
-    deltas: tables.map((table, i) => ({
-      quarterMs: NOON_MS + i * QUARTER_MS,
-      firstPosition: 1 + i,
-      through: 9,
-      since: NOON_MS,
-      backfill: i === 1,
-      table: table.image(),
-    })),
+    deltas: deltasOf(tables.map((table) => table.image())),
   };
+}
+
+function deltasOf(tables: readonly TableImage[]): DeltaImage[] {
+  return tables.map((table, i) => ({
+    quarterMs: NOON_MS + i * QUARTER_MS,
+    firstPosition: 1 + i,
+    through: 9,
+    since: NOON_MS,
+    backfill: i === 1,
+    table,
+  }));
 }
 
 function bytesOf(image: HotImage): Uint8Array {
   return new Uint8Array(Buffer.concat(atOnce(encodeImage(image))));
 }
+
+t.test("images in memory that is used again are the same as in new memory, however the table grew", (t) => {
+  const copies = new ColumnCopies();
+  const table = new CellTable(2);
+  let kept: CellTable | undefined;
+  for (const steps of [3000, 60_000, 10, 90_000]) {
+    add(table, steps, steps);
+    for (let i = 0; i < steps / 10; i++) table.upsert(4, Uint32Array.of(2 + table.count, i));
+    const image = table.image(copies.copy);
+    t.same(image, table.image(), `${table.count} cells`);
+    kept = CellTable.ofImage(
+      decodeImage(bytesOf({ ...imageOf([]), deltas: deltasOf([image]) })).deltas[0]!.table,
+    );
+    copies.takeBack();
+  }
+  t.ok(table.image().keys.byteLength > 64 * 1024, "some columns are large enough for it");
+  t.same(kept!.image(), table.image(), "what was written before is not overwritten");
+  t.end();
+});
 
 t.test("a table goes on from its image as if nothing had happened", (t) => {
   fc.assert(
