@@ -24,7 +24,7 @@ const THREAD_FROM_ROWS = 20_000;
 const RUNNING_THREAD_FROM_ROWS = 1000;
 /** Copies of blocks that the thread may have at a time, bytes; what is larger is encoded here, where it needs no copy. */
 const MAX_HANDED_OVER_BYTES = 64 * 1024 * 1024;
-const MAX_SPARE_BYTES = 24 * 1024 * 1024;
+const MAX_SPARE_BYTES = 8 * 1024 * 1024;
 
 export interface EncodedBucket {
   readonly address: BucketAddress;
