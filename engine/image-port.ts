@@ -57,6 +57,8 @@ export interface HotImage extends Pick<StoreCommit, "values" | "remembered"> {
 }
 
 export interface ImagePort {
+  /** Is there memory to keep for the next image's copies? As much as the hot cells take. */
+  readonly hasMemory: boolean;
   /** The last image written; undefined when there is none, or it is damaged or of another version. */
   read(): Promise<HotImage | undefined>;
   /** Takes the place of the image before, wholly or not at all; it is on disk when this resolves. May reject. */

@@ -8,6 +8,7 @@ import { decodeImage, encodeImage } from "./image-codec.js";
 import { freeBytes } from "./room.js";
 import { syncPath } from "./sync.js";
 import { TURNS } from "./write-queue.js";
+import { isMemoryScarce } from "./scarcity.js";
 
 const FILE = "tidemark.image";
 /** Of pieces that one call writes. */
@@ -16,6 +17,7 @@ const PIECES_AT_ONCE = 512;
 const PLENTY = 4;
 
 export class ImageFile implements ImagePort {
+  readonly hasMemory = !isMemoryScarce();
   readonly #directory: string;
   readonly #path: string;
   /** Under which name an image is written. */

@@ -12,6 +12,7 @@ export interface ImageSession {
 
 /** Kept as bytes: whoever reads an image goes on with its columns. */
 export class MemoryImage implements ImagePort {
+  readonly hasMemory = true;
   readonly #session: ImageSession;
 
   constructor(session: ImageSession) {

@@ -113,6 +113,7 @@ export class Images {
       this.#lastError = error as Error;
     } finally {
       this.#copies.takeBack();
+      if (port?.hasMemory !== true) this.#copies.clear();
     }
   }
 

@@ -177,6 +177,7 @@ function gatedImages(inner: ImagePort, door: Door): ImagePort {
     await (door.mode === "hold" ? write() : door.pass(write));
   };
   return {
+    hasMemory: inner.hasMemory,
     read: () => inner.read(),
     write: (image) => pass(() => inner.write(image)),
     drop: () => pass(() => inner.drop()),
