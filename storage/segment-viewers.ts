@@ -123,12 +123,7 @@ export function* writeViewers(
   weights: SymbolModel,
   guesses: readonly { readonly model: SymbolModel; readonly symbols: Uint32Array }[],
 ): Generator<undefined> {
-  writer.reserve((to - from) * VIEWER_BYTES);
-  for (let v = from; v < to; v++) {
-    writer.length = writer.bytes.writeUInt32LE(viewers.low[v]!, writer.length);
-    writer.length = writer.bytes.writeUInt16LE(viewers.high[v]!, writer.length);
-    if ((v & STEP_MASK) === STEP_MASK) yield;
-  }
+  yield* writeHashes(writer, viewers, from, to);
   const encoder = new RangeEncoder(writer, FLAG_RATE);
   for (let v = from; v < to; v++) {
     encodeMagnitude(encoder, weights, viewers.repeats[v]!);
@@ -136,6 +131,20 @@ export function* writeViewers(
     if ((v & STEP_MASK) === STEP_MASK) yield;
   }
   encoder.finish();
+}
+
+function* writeHashes(
+  writer: ByteWriter,
+  { low, high }: ViewerNumbers,
+  from: number,
+  to: number,
+): Generator<undefined> {
+  writer.reserve((to - from) * VIEWER_BYTES);
+  for (let v = from; v < to; v++) {
+    writer.length = writer.bytes.writeUInt32LE(low[v]!, writer.length);
+    writer.length = writer.bytes.writeUInt16LE(high[v]!, writer.length);
+    if ((v & STEP_MASK) === STEP_MASK) yield;
+  }
 }
 
 /** The viewers of a block's events, one after another. */

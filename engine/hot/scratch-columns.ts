@@ -23,10 +23,15 @@ const spare: ScratchColumns[] = [];
 export function takeScratch(rows: number, keys: number, tokens: number): ScratchColumns {
   const known = spare.pop();
   if (known === undefined || known.views.length < rows) return newScratch(rows, keys, tokens);
+  const { views, anonymous, created, tokenStart } = known;
+  // Of one shape with the others, as `cellBlock` says; a spread would give another.
   return {
-    ...known,
-    keys: known.keys.length < keys ? new Uint32Array(Math.ceil(keys * SLACK)) : known.keys,
-    tokens: known.tokens.length < tokens ? new Uint32Array(Math.ceil(tokens * SLACK)) : known.tokens,
+    keys: atLeast(known.keys, keys),
+    views,
+    anonymous,
+    created,
+    tokenStart,
+    tokens: atLeast(known.tokens, tokens),
   };
 }
 
@@ -34,6 +39,10 @@ export function giveScratchBack(columns: ScratchColumns): void {
   const { keys, views, tokens } = columns;
   const bytes = keys.byteLength + 4 * views.byteLength + tokens.byteLength;
   if (bytes <= MAX_KEPT_BYTES && spare.length < MAX_SPARE) spare.push(columns);
+}
+
+function atLeast(column: Uint32Array, length: number): Uint32Array {
+  return column.length < length ? new Uint32Array(Math.ceil(length * SLACK)) : column;
 }
 
 function newScratch(rows: number, keys: number, tokens: number): ScratchColumns {
