@@ -10,7 +10,12 @@ const BACKGROUND = 10;
 /** Lets the process's other threads go first: for work that nobody waits for. */
 export function stayInBackground(): void {
   // Elsewhere it would be the priority of the whole process.
-  if (process.platform === "linux") setPriority(0, BACKGROUND);
+  if (process.platform !== "linux") return;
+  try {
+    setPriority(0, BACKGROUND);
+  } catch {
+    // A sandbox may forbid it: then it has its share like any other.
+  }
 }
 
 /** Answers each request, in order, with what `answer` returns or throws. */
