@@ -90,7 +90,7 @@ export function decodeJson(body: Uint8Array, context: DecodeContext): Decoded {
 }
 
 function countLines(body: Uint8Array): number {
-  let lines = 1;
+  let lines = body.at(-1) === LINE_FEED ? 0 : 1;
   for (let at = body.indexOf(LINE_FEED); at >= 0; at = body.indexOf(LINE_FEED, at + 1)) lines++;
   return lines;
 }
