@@ -14,7 +14,7 @@ export function parseLines(body: Uint8Array, { schema, now, hashViewer }: Decode
       { extra: { limit: MAX_BATCH_EVENTS } },
     );
   // One more than the limit, since the line feed that ends a file is no event.
-  if (lines.length > MAX_BATCH_EVENTS + 1) throw tooMany(lines.length);
+  if (lines.length > MAX_BATCH_EVENTS + 1) throw tooMany(lines.length - (lines.at(-1)!.length === 0 ? 1 : 0));
   const builder = new BatchBuilder(schema, lines.length, now, hashViewer);
   const indexes: number[] = [];
   const errors: EventError[] = [];
