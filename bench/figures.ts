@@ -22,6 +22,8 @@ export function quantile(times: Times, share: number): number {
   return times[Math.floor((times.length - 1) * share)] ?? Number.NaN;
 }
 
+export const held = (isHeld: boolean): string => (isHeld ? "held" : "missed");
+
 export function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

@@ -18,7 +18,7 @@
  *   TIDEMARK_BENCH_EVENTS=1000000   of each run (that is the default), of which there are one more than are counted
  *   TIDEMARK_BENCH_PROFILE=/tmp/x   see bench/server-process.ts
  */
-import { mebibytes, median, ms, print, quantile, row, rowText } from "./figures.js";
+import { held, mebibytes, median, ms, print, quantile, row, rowText } from "./figures.js";
 import { duckDbPeer } from "./peers/duckdb.js";
 import { postgresIngestPeer } from "./peers/postgres-ingest.js";
 import { redisPeer } from "./peers/redis.js";
@@ -83,8 +83,6 @@ async function runAll(perHour: number): Promise<Run[]> {
   await server.stop();
   return runs.slice(1);
 }
-
-const held = (isHeld: boolean): string => (isHeld ? "held" : "missed");
 
 /** Events a second. */
 function printIngest(runs: readonly Run[], perHour: number): number {

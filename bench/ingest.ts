@@ -14,7 +14,7 @@ import { createEngine } from "../engine/index.js";
 import { TURNS } from "../storage/write-queue.js";
 import { openMemory } from "../storage/memory.js";
 import { bareFold, tokensOf } from "./bare-fold.js";
-import { median, print } from "./figures.js";
+import { held, median, print } from "./figures.js";
 import { W1_START_MS, generate, toBatches } from "./workload.js";
 
 const EVENTS = Number(process.env["TIDEMARK_BENCH_EVENTS"] ?? 2_000_000);
@@ -81,7 +81,6 @@ const ratios = (values: readonly number[]): number[] =>
   values.map((value, run) => value / bares[run]!).sort((a, b) => a - b);
 const BAR_RATE = 1_500_000;
 const BAR_RATIO = 0.6;
-const held = (isHeld: boolean): string => (isHeld ? "held" : "missed");
 
 function printRate(what: string, name: string, values: readonly number[]): void {
   const beside = ratios(values);

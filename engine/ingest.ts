@@ -161,8 +161,9 @@ export class Ingestor {
 
   #decodeElsewhere(body: Uint8Array): Promise<Decoded> | undefined {
     const { decoder, health, scheduler } = this.#options;
+    if (decoder === undefined) return undefined;
     health.check();
-    return decoder?.decode(body, scheduler.now(), this.#setup);
+    return decoder.decode(body, scheduler.now(), this.#setup);
   }
 
   #decoding(): DecodeContext {

@@ -30,25 +30,26 @@ export const ROWS_OF_DENSE = 50;
 export class Slices {
   readonly #turns: Turns;
   readonly #sliceMs: () => number;
-  #begun: number;
+  /** When the slice is over, by the stopwatch. */
+  #untilMs: number;
   #work = 0;
 
   /** `sliceMs`: how long the next slice is. */
   constructor(turns: Turns, sliceMs: () => number = () => SLICE_MS) {
     this.#turns = turns;
     this.#sliceMs = sliceMs;
-    this.#begun = turns.stopwatch();
+    this.#untilMs = turns.stopwatch() + sliceMs();
   }
 
   /** Counts the work; tells whether the slice is over. */
   isOver(work = CHUNK): boolean {
     this.#work += work;
-    return this.#work >= SLICE_WORK || this.#turns.stopwatch() - this.#begun > this.#sliceMs();
+    return this.#work >= SLICE_WORK || this.#turns.stopwatch() > this.#untilMs;
   }
 
   async pause(): Promise<void> {
     await this.#turns.nextTurn();
-    this.#begun = this.#turns.stopwatch();
+    this.#untilMs = this.#turns.stopwatch() + this.#sliceMs();
     this.#work = 0;
   }
 }

@@ -1,12 +1,12 @@
 /** The blocks of a commit as bytes: a few of them here, in slices, many in a thread of its own. */
 import type { Grain } from "../engine/calendar/grain.js";
+import { countRows } from "../engine/hot/seal.js";
 import { Slices, inSlices } from "../engine/sliced.js";
 import type { BucketAddress, BucketHead, CellBlock, StoredBucket } from "../engine/store.js";
 import { blockChecksum, encodeAllInSlices } from "./block-codec.js";
 import type { Encoded, EncodeRequest } from "./block-main.js";
 import { flatSize, flattened, type FlatBlock } from "./flat-block.js";
 import type { BlockEntry } from "./store-codec.js";
-import { isMemoryScarce } from "./scarcity.js";
 import { SpareBuffers } from "../engine/spare-buffers.js";
 import { ThreadOnDemand } from "./thread-on-demand.js";
 import { WorkThread } from "./work-thread.js";
@@ -43,9 +43,10 @@ interface Unit {
 type Bytes = readonly Uint8Array[];
 
 export class BlockEncoder {
-  readonly #thread = new ThreadOnDemand(() => new WorkThread<EncodeRequest, Encoded>("block-main"));
-  /** What the thread leaves to its collector, and works with, comes to 100 MiB. */
-  readonly #hasThread = !isMemoryScarce();
+  /** What it leaves to its collector, and works with, comes to 100 MiB. */
+  readonly #thread = new ThreadOnDemand(() => new WorkThread<EncodeRequest, Encoded>("block-main"), {
+    needsMemory: true,
+  });
   readonly #spare = new SpareBuffers(MAX_SPARE_BYTES, unfilled);
   /** By a bucket's blocks: what was begun before its commit. */
   readonly #ahead = new WeakMap<readonly CellBlock[], Promise<Bytes>>();
@@ -58,7 +59,7 @@ export class BlockEncoder {
 
   /** Begins with a bucket of the next commit, if the thread would encode it: its other buckets are still to be made. */
   begin(bucket: StoredBucket): void {
-    if (!this.#isForThread(rowsOf(bucket))) return;
+    if (!this.#isForThread(bucket.blocks)) return;
     const encoded = this.#encode(bucket, true);
     encoded.catch(() => undefined);
     this.#ahead.set(bucket.blocks, encoded);
@@ -67,7 +68,7 @@ export class BlockEncoder {
   /** Rejects with `Error("BUG: …")` when a block is not what `CellBlock` promises. */
   async encode(buckets: readonly StoredBucket[]): Promise<EncodedBucket[]> {
     const others = buckets.filter(({ blocks }) => !this.#ahead.has(blocks));
-    const inThread = this.#isForThread(others.reduce((sum, bucket) => sum + rowsOf(bucket), 0));
+    const inThread = this.#isForThread(others.flatMap(({ blocks }) => blocks));
     const bytes = await Promise.all(
       buckets.map((bucket) => this.#ahead.get(bucket.blocks) ?? this.#encode(bucket, inThread)),
     );
@@ -79,8 +80,9 @@ export class BlockEncoder {
     await this.#thread.close();
   }
 
-  #isForThread(rows: number): boolean {
-    return this.#hasThread && rows >= (this.#thread.isRunning ? RUNNING_THREAD_FROM_ROWS : THREAD_FROM_ROWS);
+  #isForThread(blocks: readonly CellBlock[]): boolean {
+    const { isOff, isRunning } = this.#thread;
+    return !isOff && countRows(blocks) >= (isRunning ? RUNNING_THREAD_FROM_ROWS : THREAD_FROM_ROWS);
   }
 
   async #encode(bucket: StoredBucket, inThread: boolean): Promise<Bytes> {
@@ -140,10 +142,6 @@ export class BlockEncoder {
 /** Zeros in 20 MiB take 18 ms in one turn. */
 function unfilled(size: number): ArrayBuffer {
   return Buffer.allocUnsafeSlow(size).buffer;
-}
-
-function rowsOf({ blocks }: StoredBucket): number {
-  return blocks.reduce((rows, { count }) => rows + count, 0);
 }
 
 function unitsOf({ address, blocks }: StoredBucket): Unit[] {

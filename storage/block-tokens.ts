@@ -88,16 +88,13 @@ function riceParameter(range: number, left: number): number {
   return 32 - Math.clz32(range * (left <= SMALL_LIMIT ? FACTORS[left]! : RICE_FACTOR / left));
 }
 
-/** A quotient in unary, so many bits of a remainder, and a rank in unary: nearly always in one word. */
+/** A quotient in unary, so many bits of a remainder, and a rank in unary. */
 function writeCode(bits: BitWriter, quotient: number, rest: number, width: number, rank: number): void {
   const used = quotient + 1 + width;
-  if (used + rank < 31)
-    bits.write((1 << quotient) | (rest << (quotient + 1)) | (1 << (used + rank)), used + rank + 1);
-  else {
-    bits.unary(quotient);
-    bits.write(rest, width);
-    bits.unary(rank);
-  }
+  if (used < 31) return writeRanked(bits, (1 << quotient) | (rest << (quotient + 1)), used, rank);
+  bits.unary(quotient);
+  bits.write(rest, width);
+  bits.unary(rank);
 }
 
 /** Truncated binary: the first `2^width − range` numbers take a bit less than the others. Then the rank in unary. */
@@ -105,13 +102,14 @@ function writeLast(bits: BitWriter, step: number, range: number, rank: number): 
   if (range === 1) return bits.unary(rank);
   const width = 31 - Math.clz32(range - 1);
   const short = (2 << width) - range;
-  const isShort = step < short;
-  const used = isShort ? width : width + 1;
+  if (step < short) return writeRanked(bits, step, width, rank);
   const number = step + short;
-  const value = isShort ? step : (number >>> 1) | ((number & 1) << width);
-  if (used + rank < 31) bits.write(value | (1 << (used + rank)), used + rank + 1);
-  else {
-    bits.write(value, used);
-    bits.unary(rank);
-  }
+  writeRanked(bits, (number >>> 1) | ((number & 1) << width), width + 1, rank);
+}
+
+/** `used` bits, and a rank in unary: nearly always in one word. */
+function writeRanked(bits: BitWriter, value: number, used: number, rank: number): void {
+  if (used + rank < 31) return bits.write(value | (1 << (used + rank)), used + rank + 1);
+  bits.write(value, used);
+  bits.unary(rank);
 }

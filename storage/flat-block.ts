@@ -1,11 +1,8 @@
 /** Cell blocks as one stretch of memory each, which another thread can take over without another copy. */
+import { BYTES_COPIED_OF_ROW, copyInSlices } from "../engine/hot/column.js";
 import { cellBlock, type CellBlock } from "../engine/store.js";
 import type { Sliced } from "../engine/sliced.js";
 import { DENSE_REGISTERS } from "./checks.js";
-
-/** Copied between two yields, bytes, and how many take as long as a row. */
-const COPIED_AT_ONCE = 1 << 18;
-const BYTES_COPIED_OF_ROW = 256;
 
 /**
  * `buffer` holds, one after the other: views, anonymous and created (f64, `count` each), keys (u32, `count × arity`), token
@@ -33,7 +30,7 @@ export function* flattened(block: CellBlock, buffer: ArrayBuffer): Sliced<FlatBl
   const flat = { rollup, arity, count, tokens: tokens.length, dense: dense.size, buffer };
   const to = viewsOf(flat);
   for (const column of ["views", "anonymous", "created", "keys", "tokenStart", "tokens"] as const) {
-    yield* copy(block[column], to[column]);
+    yield* copyInSlices(block[column], to[column]);
   }
   let i = 0;
   for (const [row, registers] of dense) {
@@ -81,12 +78,4 @@ function viewsOf({ arity, count, tokens, dense, buffer }: FlatBlock): Views {
     denseRows: words(dense),
     registers: new Uint8Array(buffer, at, dense * DENSE_REGISTERS),
   };
-}
-
-function* copy(from: Uint32Array | Float64Array, to: Uint32Array | Float64Array): Sliced<void> {
-  const step = COPIED_AT_ONCE / from.BYTES_PER_ELEMENT;
-  for (let at = 0; at < from.length; at += step) {
-    to.set(from.subarray(at, at + step), at);
-    yield COPIED_AT_ONCE / BYTES_COPIED_OF_ROW;
-  }
 }

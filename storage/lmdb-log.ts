@@ -56,8 +56,8 @@ export class LmdbLog implements EventLog, LogSource {
   #last: Position;
   /** What the next transaction of the log takes. */
   #waiting: Waiting[] = [];
-  /** Why the log takes no more records. */
   readonly #packer = new SegmentPacker();
+  /** Why the log takes no more records. */
   #failure: { error: unknown } | undefined;
   /** Compacting, trimming and what else changes the past, one after another. */
   #changes: Promise<unknown> = Promise.resolve();

@@ -13,27 +13,27 @@ export interface RecordBytes {
   readonly bytes: Uint8Array;
 }
 
-/** First one `begin`, then the records, then `finish`, which alone is answered with something, or `forget`. */
+/** First one `begin`, then the records, then `finish`, which alone is answered with something. */
 export type PackRequest =
   | { readonly kind: "begin"; readonly from: Position; readonly events: number }
   | { readonly kind: "add"; readonly records: readonly RecordBytes[] }
-  | { readonly kind: "finish" }
-  | { readonly kind: "forget" };
+  | { readonly kind: "finish" };
 
+/** Of the segment under way; what was not finished goes with the next beginning, or with the thread. */
 let builder: SegmentBuilder | undefined;
 
 function answer(request: PackRequest): Answered<EncodedSegment | undefined> {
-  const gathered = builder;
   if (request.kind === "begin") builder = new SegmentBuilder(request.from, request.events);
-  else if (gathered === undefined) throw new Error(`BUG: ${request.kind} before the beginning`);
-  else if (request.kind === "add") {
-    for (const { position, bytes } of request.records) atOnce(gathered.add(decodeRecord(position, bytes)));
-  } else {
+  if (builder === undefined) throw new Error(`BUG: ${request.kind} before the beginning`);
+  if (request.kind === "finish") {
+    const gathered = builder.take();
     builder = undefined;
-    if (request.kind === "forget") return [undefined, []];
-    const segment = atOnce(encodeSegment(gathered.take()));
+    const segment = atOnce(encodeSegment(gathered));
     // Each in a buffer of its own.
     return [segment, [segment.header, ...segment.sections].map(({ buffer }) => buffer as ArrayBuffer)];
+  }
+  if (request.kind === "add") {
+    for (const { position, bytes } of request.records) atOnce(builder.add(decodeRecord(position, bytes)));
   }
   return [undefined, []];
 }

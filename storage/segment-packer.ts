@@ -26,7 +26,9 @@ export function startPacking(): WorkThread<PackRequest, Packed> {
 export class SegmentPacker {
   readonly #thread: ThreadOnDemand<PackRequest, Packed>;
 
-  constructor(thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand(startPacking, KEPT_MS)) {
+  constructor(
+    thread: ThreadOnDemand<PackRequest, Packed> = new ThreadOnDemand(startPacking, { keptMs: KEPT_MS }),
+  ) {
     this.#thread = thread;
   }
 
@@ -65,13 +67,7 @@ async function packThere(
   records: () => Iterable<RecordBytes>,
 ): Promise<EncodedSegment> {
   await thread.ask({ kind: "begin", from, events });
-  try {
-    for (const some of piecesOf(records())) await thread.ask({ kind: "add", records: some });
-  } catch (error) {
-    // The columns of a million events need not wait for the next segment.
-    await thread.ask({ kind: "forget" }).catch(() => undefined);
-    throw error;
-  }
+  for (const some of piecesOf(records())) await thread.ask({ kind: "add", records: some });
   return (await thread.ask({ kind: "finish" }))!;
 }
 

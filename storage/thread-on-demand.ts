@@ -5,18 +5,29 @@ import { ThreadFailure, type WorkThread } from "./work-thread.js";
 /** A thread that has just begun compiles for a second all that it does: it is kept for the next work, at some 30 MiB. */
 const KEPT_MS = 30_000;
 
+export interface ThreadOptions {
+  /** How long it is kept without work, ms; where memory is scarce it is not. */
+  readonly keptMs?: number;
+  /** Where memory is scarce there is none at all. */
+  readonly needsMemory?: boolean;
+}
+
 export class ThreadOnDemand<Request, Reply> {
   readonly #start: () => WorkThread<Request, Reply>;
   readonly #keptMs: number;
   #thread: WorkThread<Request, Reply> | undefined;
   #users = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #hasNone = false;
+  #hasNone: boolean;
 
-  /** `keptMs`: how long it is kept without work. */
-  constructor(start: () => WorkThread<Request, Reply>, keptMs: number = KEPT_MS) {
+  constructor(
+    start: () => WorkThread<Request, Reply>,
+    { keptMs = KEPT_MS, needsMemory = false }: ThreadOptions = {},
+  ) {
+    const isScarce = isMemoryScarce();
     this.#start = start;
-    this.#keptMs = isMemoryScarce() ? 0 : keptMs;
+    this.#keptMs = isScarce ? 0 : keptMs;
+    this.#hasNone = isScarce && needsMemory;
   }
 
   /** There can be no thread, or none any more. */

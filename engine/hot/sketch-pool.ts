@@ -260,10 +260,10 @@ export class SketchPool {
   }
 
   #toParts(cell: number): void {
-    const { tokens, tokenStart, dense } = this.#lent!;
+    const { tokens, tokenStart } = this.#lent!;
     const start = tokenStart[cell]!;
     const end = tokenStart[cell + 1]!;
-    const registers = dense.get(cell);
+    const registers = registersOf(this.#lent!, cell);
     this.#forms[cell] = 0;
     if (registers !== undefined) this.#addPart(cell, registers, 0, 0);
     else if (start < end) this.#addPart(cell, tokens, start, end);

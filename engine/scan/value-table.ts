@@ -46,9 +46,7 @@ const utf8 = new TextEncoder();
  * a value that was in no batch before. What is kept from batch to batch changes no index and no order.
  */
 export class ValueTable implements ValueIndex {
-  /** The values of the batch, in order of first appearance. */
-  values: string[] = [];
-  /** Their places among `texts`. */
+  /** The values of the batch, in order of first appearance: their places among `texts`. */
   numbers: number[] = [];
   /** How often the table began anew, whereupon numbers begin at 0 again. */
   generation = 0;
@@ -69,7 +67,6 @@ export class ValueTable implements ValueIndex {
 
   /** Begins another batch. */
   clear(): void {
-    this.values = [];
     this.numbers = [];
     this.#batch++;
     if (this.#texts.length <= KEPT_VALUES && this.#restsUsed <= KEPT_BYTES) return;
@@ -79,6 +76,10 @@ export class ValueTable implements ValueIndex {
     this.#rests = new Uint8Array(INITIAL_BYTES);
     this.#restsUsed = 0;
     this.#crowded.clear();
+  }
+
+  get values(): string[] {
+    return this.numbers.map((number) => this.#texts[number]!);
   }
 
   /** All values since the table began, of which `clear` forgets none before it begins anew. */
@@ -126,7 +127,7 @@ export class ValueTable implements ValueIndex {
   #enter(at: number): number {
     const slots = this.#slots;
     slots[at + BATCH] = this.#batch;
-    return (slots[at + INDEX] = this.#appear(slots[at + TEXT]!));
+    return (slots[at + INDEX] = this.numbers.push(slots[at + TEXT]!));
   }
 
   /** A value that has no slot, or none near enough. */
@@ -151,12 +152,7 @@ export class ValueTable implements ValueIndex {
   #enterCrowded(entry: Crowded): number {
     if (entry.batch === this.#batch) return entry.index;
     entry.batch = this.#batch;
-    return (entry.index = this.#appear(entry.number));
-  }
-
-  #appear(number: number): number {
-    this.numbers.push(number);
-    return this.values.push(this.#texts[number]!);
+    return (entry.index = this.numbers.push(entry.number));
   }
 
   #keepRest(bytes: Uint8Array, start: number, end: number): number {

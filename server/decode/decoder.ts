@@ -2,30 +2,27 @@
 import { decodeNdjson, type Decoded } from "../../engine/body.js";
 import type { BodyDecoder, DecodeSetup } from "../../engine/decode-port.js";
 import { viewerHash } from "../../engine/viewer-hash.js";
-import { isMemoryScarce } from "../../storage/scarcity.js";
-import { SpareBuffers } from "../../engine/spare-buffers.js";
 import { ThreadOnDemand } from "../../storage/thread-on-demand.js";
 import { WorkThread } from "../../storage/work-thread.js";
+import { BufferPool, MOST_POOLED_BYTES } from "../buffer-pool.js";
 import type { DecodedThere, DecodeReply, DecodeRequest, ToldValues } from "./decode-main.js";
 
 type Thread = WorkThread<DecodeRequest, DecodeReply | undefined>;
 
 /** A body of some 300 events takes 0.2 ms to decode, and to hand over and back half of that. */
 const LEAST_BODY_BYTES = 32 * 1024;
-const MAX_SPARE_BYTES = 4 * 1024 * 1024;
 
 /** For one engine. */
 export class ThreadDecoder implements BodyDecoder {
-  readonly #thread = new ThreadOnDemand(start);
-  readonly #spare = new SpareBuffers(MAX_SPARE_BYTES);
-  readonly #isScarce = isMemoryScarce();
+  readonly #thread = new ThreadOnDemand(start, { needsMemory: true });
+  readonly #pool = new BufferPool();
   /** The thread that knows the setup. */
   #begun: Thread | undefined;
   /** By dimension: the values that it told of. */
   #values: string[][] = [];
 
   decode(body: Uint8Array, now: number, setup: DecodeSetup): Promise<Decoded> | undefined {
-    if (this.#isScarce || this.#thread.isOff || body.length < LEAST_BODY_BYTES) return undefined;
+    if (this.#thread.isOff || body.length < LEAST_BODY_BYTES) return undefined;
     return this.#thread.use(
       (thread) => this.#decodeThere(thread, body, now, setup),
       async () => decodeHere(body, now, setup),
@@ -38,10 +35,11 @@ export class ThreadDecoder implements BodyDecoder {
 
   async #decodeThere(thread: Thread, body: Uint8Array, now: number, setup: DecodeSetup): Promise<Decoded> {
     if (this.#begun !== thread) this.#begin(thread, setup);
-    const buffer = this.#spare.take(body.length);
-    new Uint8Array(buffer).set(body);
+    const copy = this.#pool.take(body.length);
+    copy.set(body);
+    const buffer = copy.buffer as ArrayBuffer;
     const reply = await thread.ask({ kind: "decode", buffer, bytes: body.length, now }, [buffer]);
-    this.#spare.keep(reply!.buffer);
+    if (reply!.buffer.byteLength <= MOST_POOLED_BYTES) this.#pool.giveBack(Buffer.from(reply!.buffer));
     return this.#decoded(reply!.outcome);
   }
 

@@ -88,7 +88,7 @@ t.test("a thread that ends in the middle of a segment costs none of its records"
 });
 
 t.test("a thread is kept for the next work, and ends after a while without", async (t) => {
-  const thread = new ThreadOnDemand(startPacking, 1);
+  const thread = new ThreadOnDemand(startPacking, { keptMs: 1 });
   t.teardown(() => thread.close());
   const begin = (): Promise<unknown> =>
     thread.use(
@@ -100,7 +100,7 @@ t.test("a thread is kept for the next work, and ends after a while without", asy
   while (thread.isRunning) await new Promise((resolve) => setTimeout(resolve, 1));
   await begin();
   t.equal(thread.isRunning, true, "and begins again");
-  const kept = new ThreadOnDemand(startPacking, 0);
+  const kept = new ThreadOnDemand(startPacking, { keptMs: 0 });
   await kept.use(
     (one) => one.ask({ kind: "begin", from: FROM, events: 10 }),
     async () => undefined,
